@@ -1,0 +1,102 @@
+"""The order of every flat vector: the 12-dim action and the 16-dim proprioceptive state.
+
+This is the only place that knows an order. Everything else asks for a part by name::
+
+    ACTION["gripper"]                    # slice(6, 7)
+    parts = ACTION.split(action)         # {"eef_position": [..., 3], ...}
+    action = ACTION.join(parts)          # [..., 12]
+
+Sources: RoboCasa's PandaOmron in HYBRID_MOBILE_BASE (robosuite `default_pandaomron.json`) for the action,
+RoboCasa 1.0's LeRobot modality file for the state.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Part:
+    """A named run of entries in a flat vector."""
+
+    name: str
+    width: int
+    unit: str
+    frame: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A flat vector as named parts, in order."""
+
+    name: str
+    parts: tuple[Part, ...]
+    _slices: dict[str, slice] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        start = 0
+        for part in self.parts:
+            self._slices[part.name] = slice(start, start + part.width)
+            start += part.width
+
+    @property
+    def width(self) -> int:
+        """Number of entries of the whole vector."""
+        return sum(part.width for part in self.parts)
+
+    def __getitem__(self, name: str) -> slice:
+        if name not in self._slices:
+            raise KeyError(f"{self.name} has no part {name!r}; it has {', '.join(self._slices)}")
+        return self._slices[name]
+
+    def split(self, vector: NDArray) -> dict[str, NDArray]:
+        """Views of the parts of `vector` [..., width] by name.
+
+        Raises ValueError where the last axis has another length.
+        """
+        if vector.shape[-1] != self.width:
+            raise ValueError(f"{self.name} has {self.width} entries, got an array of shape {vector.shape}")
+        return {name: vector[..., part] for name, part in self._slices.items()}
+
+    def join(self, parts: Mapping[str, NDArray]) -> NDArray:
+        """The flat vector [..., width] made of `parts`; the inverse of `split`.
+
+        Raises ValueError where a part is missing, unknown or of another width.
+        """
+        if set(parts) != set(self._slices):
+            raise ValueError(
+                f"{self.name} needs exactly the parts {', '.join(self._slices)}; got {', '.join(parts)}"
+            )
+        for part in self.parts:
+            if np.shape(parts[part.name])[-1] != part.width:
+                raise ValueError(
+                    f"{self.name}.{part.name} has {part.width} entries, got shape {np.shape(parts[part.name])}"
+                )
+        return np.concatenate([parts[part.name] for part in self.parts], axis=-1)
+
+
+# All entries lie in [-1, 1]. What ±1 means per control step of 50 ms:
+ACTION = Layout(
+    "ACTION",
+    (
+        Part("eef_position", 3, "0.05 m", "robot base"),
+        Part("eef_rotation", 3, "0.5 rad, axis-angle", "robot base"),
+        Part("gripper", 1, "-1 opens, +1 closes", "gripper"),
+        Part("base", 3, "1 m/s forward, 1 m/s left, 1.5 rad/s yaw", "robot base"),
+        Part("torso", 1, "0.05 m", "robot base"),
+        Part("base_mode", 1, "sign", "none"),
+    ),
+)
+
+STATE = Layout(
+    "STATE",
+    (
+        Part("base_position", 3, "m", "world"),
+        Part("base_quaternion", 4, "xyzw", "world"),
+        Part("eef_position", 3, "m", "robot base"),
+        Part("eef_quaternion", 4, "xyzw", "robot base"),
+        Part("gripper_qpos", 2, "m", "gripper"),
+    ),
+)
