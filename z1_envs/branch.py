@@ -1,0 +1,295 @@
+"""The branching vector env: groups of lanes that share one start and split when you say so.
+
+    envs = gym.make_vec("Z1-RoboCasa-OpenDrawer", num_envs=64, group_size=8)
+    observation, infos = envs.reset(seed=0)         # group g starts from seed 0 + g, in 8 identical lanes
+    first = np.arange(64) % 8 == 0
+    envs.step(chunks, active=first)                 # roll one lane per group: the trunk
+    envs.branch(np.arange(64) // 8 * 8)             # all lanes of a group continue from its first lane
+    envs.step(chunks)                               # from here on they differ
+
+Sharing a trunk and splitting a tree are both one gather: `branch(p)` then `branch(q)` equals `branch(p[q])`.
+A finished lane freezes until `reset`, `restore` or `branch` gives it another state; nothing resets by itself.
+
+`BranchVectorEnv` checks arguments and keeps what every lane returned last; a subclass moves states around in
+five hooks. `z1_envs.kitchen` fills them in process for all lanes at once, `z1_envs.lanes.LaneVectorEnv` for
+any Snapshottable Gymnasium env, in process or in worker processes.
+
+Axes: L lanes, G groups, n the lanes a call concerns, H chunk length, A action shape.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.vector.utils import batch_space
+from numpy.typing import ArrayLike, NDArray
+
+from z1_envs.actions import ActionCheck
+from z1_envs.lane_rows import Infos, LaneRows, Observation
+from z1_envs.snapshot import Snapshot, SnapshotError, check_same_origin
+
+
+class BranchVectorEnv(gym.vector.VectorEnv, ABC):
+    """L lanes in G groups of `group_size`; lane i belongs to group i // group_size.
+
+    A hook gets checked arguments and may fail only for reasons of its own. Rows a hook returns belong to the
+    base class; the ones it is given it must not keep.
+
+    adopts_scenes: whether `_restore_lanes` and `_branch_lanes` can take a lane into another scene. Where not,
+    a snapshot of another scene is refused before any hook runs.
+    """
+
+    metadata: dict[str, Any] = {"autoreset_mode": gym.vector.AutoresetMode.DISABLED}  # noqa: RUF012 (gymnasium's)
+    adopts_scenes: bool = False
+
+    def __init__(
+        self,
+        *,
+        num_envs: int,
+        group_size: int,
+        single_observation_space: spaces.Space,
+        single_action_space: spaces.Space,
+        stack: tuple[str, ...],
+    ) -> None:
+        """stack: names of the layers of a lane, outermost first; snapshots of another stack are refused.
+
+        Raises ValueError for group sizes that do not divide num_envs and for spaces other than: observations
+        Box, Discrete, MultiDiscrete, MultiBinary or a flat Dict of these; actions the first three.
+        """
+        if num_envs < 1 or group_size < 1 or num_envs % group_size:
+            raise ValueError(
+                f"num_envs must be a positive multiple of group_size, got {num_envs} and {group_size}"
+            )
+        self.num_envs = num_envs
+        self.group_size = group_size
+        self.num_groups = num_envs // group_size
+        self.group_index: NDArray[np.int64] = np.arange(num_envs) // group_size
+        self.single_observation_space = single_observation_space
+        self.single_action_space = single_action_space
+        self.observation_space = batch_space(single_observation_space, num_envs)
+        self.action_space = batch_space(single_action_space, num_envs)
+        self.stack = stack
+        self._action_check = ActionCheck(single_action_space, num_envs)
+        self._rows = LaneRows(num_envs, single_observation_space)
+
+    # --- What a subclass fills ---
+
+    @abstractmethod
+    def _reset_groups(
+        self, seeds: list[int | None], options: dict[str, Any] | None
+    ) -> tuple[Observation, Infos, list[str]]:
+        """Starts group g from seeds[g] (None: from its own random stream), all its lanes alike.
+
+        Returns observations [L, …], infos [L], scene ids (L of them).
+        """
+
+    @abstractmethod
+    def _step_lanes(
+        self, actions: NDArray, lanes: NDArray[np.int64]
+    ) -> tuple[Observation, NDArray, NDArray, NDArray, Infos]:
+        """Applies `actions` [n, H, A] to `lanes` [n] (sorted, distinct, unfinished), and to no other.
+
+        A lane stops inside its chunk at the step at which it is done; its reward is the sum until there.
+        Returns rows [n, …]: observations, rewards, terminated, truncated, infos.
+        """
+
+    @abstractmethod
+    def _branch_lanes(self, lanes: NDArray[np.int64], source: NDArray[np.int64]) -> None:
+        """lanes[k] gets the state that source[k] had before the call (a gather: source may contain lanes)."""
+
+    @abstractmethod
+    def _save_lanes(self, lanes: NDArray[np.int64]) -> list[tuple[Any, ...]]:
+        """Per lane one picklable record for each layer of `stack`, sharing no memory with the env."""
+
+    @abstractmethod
+    def _restore_lanes(
+        self, lanes: NDArray[np.int64], scene_ids: list[str], records: list[tuple[Any, ...]]
+    ) -> None:
+        """Gives lanes[k] the state records[k]; atomic for one lane (the base class undoes several).
+
+        scene_ids[k] is the lane's own scene unless `adopts_scenes`.
+        """
+
+    # --- The public face ---
+
+    @property
+    def finished(self) -> NDArray[np.bool_]:
+        """Lanes [L] that are terminated or truncated, and frozen."""
+        return self._rows.terminated | self._rows.truncated
+
+    @property
+    def scene_ids(self) -> list[str]:
+        """The scene of each lane; empty before the first reset."""
+        return list(self._rows.scene_ids)
+
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, Infos]:
+        """Starts group g from seed + g, or seed[g]; None goes on with each group's own random stream.
+
+        All lanes of a group share scene and start. Returns observations [L, …] and infos [L].
+        """
+        self._rows.start(*self._reset_groups(self._group_seeds(seed), options))
+        return self._rows.current()
+
+    def step(
+        self, actions: ArrayLike, *, active: ArrayLike | None = None
+    ) -> tuple[Observation, NDArray, NDArray, NDArray, Infos]:
+        """One action [L, A] or one chunk [L, H, A] per lane; `active` [L] bool says which lanes move.
+
+        None moves every unfinished lane. A lane stops inside its chunk when it is done, its reward is the sum
+        over the chunk. Other lanes return their last observation, reward 0 and the flags they have; what
+        `actions` holds for them is ignored.
+        Returns observations [L, …], rewards float64 [L], terminated [L], truncated [L], infos [L].
+
+        Raises ResetNeeded where a finished lane is asked to move or none is left, ValueError for actions of
+        another shape or dtype, not finite, or outside of the space by more than 1e-6. Nothing moves then.
+        """
+        lanes = self._moving_lanes(active)
+        chunks = self._action_check.chunks(actions, lanes)
+        observation, rewards, terminated, truncated, infos = self._step_lanes(chunks, lanes)
+        self._rows.put(lanes, observation, terminated, truncated, infos)
+        all_rewards = np.zeros(self.num_envs)
+        all_rewards[lanes] = rewards
+        now, all_infos = self._rows.current()
+        return now, all_rewards, self._rows.terminated.copy(), self._rows.truncated.copy(), all_infos
+
+    def branch(self, source: ArrayLike) -> tuple[Observation, Infos]:
+        """Lane i becomes a copy of lane source[i] [L], of what that lane was before the call.
+
+        State, random stream, flags, observation and infos. Returns like `reset`. Raises ValueError where
+        source[i] is in another group.
+        """
+        index = self._checked_source(source)
+        lanes = np.flatnonzero(index != np.arange(self.num_envs))
+        if len(lanes) > 0:
+            if not self.adopts_scenes:
+                self._check_same_scenes(lanes, index[lanes])
+            self._branch_lanes(lanes, index[lanes])
+            self._rows.branch(lanes, index[lanes])
+        return self._rows.current()
+
+    def save(self, lanes: ArrayLike | None = None) -> list[Snapshot]:
+        """Snapshots of `lanes` (all, where None), to go on from later, here or in another process."""
+        index = self._lane_indices(lanes)
+        records = self._save_lanes(index)
+        return [
+            self._rows.snapshot(lane, self.stack, record)
+            for lane, record in zip(index.tolist(), records, strict=True)
+        ]
+
+    def restore(
+        self, snapshots: Sequence[Snapshot], lanes: ArrayLike | None = None
+    ) -> tuple[Observation, Infos]:
+        """Lane lanes[k] (lane k, where None) goes on from snapshots[k]. Returns like `reset`.
+
+        Raises SnapshotError, and changes nothing, where a snapshot belongs to another stack, or to another
+        scene than the lane holds (unless `adopts_scenes`: then the lane takes the snapshot's scene).
+        """
+        index = self._lane_indices(lanes)
+        if len(snapshots) != len(index):
+            raise ValueError(f"got {len(snapshots)} snapshots for {len(index)} lanes; give one per lane")
+        for lane, snapshot in zip(index.tolist(), snapshots, strict=True):
+            held = snapshot.scene_id if self.adopts_scenes else self._rows.scene_ids[lane]
+            try:
+                check_same_origin(snapshot, held, self.stack)
+            except SnapshotError as error:
+                raise SnapshotError(f"lane {lane}: {error}") from None
+        self._restore_all_or_none(index, snapshots)
+        for lane, snapshot in zip(index.tolist(), snapshots, strict=True):
+            self._rows.put_snapshot(lane, snapshot)
+        return self._rows.current()
+
+    def _restore_all_or_none(self, lanes: NDArray[np.int64], snapshots: Sequence[Snapshot]) -> None:
+        before = self._save_lanes(lanes) if len(lanes) > 1 else None
+        try:
+            self._restore_lanes(lanes, [s.scene_id for s in snapshots], [s.states for s in snapshots])
+        except Exception:
+            if before is not None:
+                self._restore_lanes(lanes, [self._rows.scene_ids[lane] for lane in lanes], before)
+            raise
+
+    # --- Arguments, checked before anything moves ---
+
+    def _group_seeds(self, seed: int | Sequence[int] | None) -> list[int | None]:
+        if seed is None:
+            return [None] * self.num_groups
+        if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+            seeds = [int(seed) + g for g in range(self.num_groups)]
+        else:
+            given = np.asarray(seed)
+            if given.dtype.kind not in "iu" or given.shape != (self.num_groups,):
+                raise ValueError(
+                    f"seed must be an int, None, or one int per group ({self.num_groups}); got {seed!r}"
+                )
+            seeds = [int(value) for value in given]
+        if min(seeds) < 0:
+            raise ValueError(f"seeds must not be negative, got {min(seeds)}")
+        return list[int | None](seeds)
+
+    def _require_reset(self) -> None:
+        if not self._rows.scene_ids:
+            raise ResetNeeded("the lanes hold no scene yet: call reset() first")
+
+    def _lane_indices(self, lanes: ArrayLike | None) -> NDArray[np.int64]:
+        self._require_reset()
+        if lanes is None:
+            return np.arange(self.num_envs)
+        index = np.asarray(lanes)
+        if index.ndim != 1 or index.dtype.kind not in "iu" or len(set(index.tolist())) != len(index):
+            raise ValueError(f"lanes must be distinct lane numbers [n], got {lanes!r}")
+        if len(index) and not 0 <= index.min() <= index.max() < self.num_envs:
+            raise ValueError(f"lanes run from 0 to {self.num_envs - 1}, got {lanes!r}")
+        return index.astype(np.int64)
+
+    def _moving_lanes(self, active: ArrayLike | None) -> NDArray[np.int64]:
+        self._require_reset()
+        finished = self.finished
+        if active is None:
+            lanes = np.flatnonzero(~finished)
+            if len(lanes) == 0:
+                raise ResetNeeded(f"all {self.num_envs} lanes are finished: reset, restore or branch first")
+            return lanes
+        mask = np.asarray(active)
+        if mask.dtype != bool or mask.shape != (self.num_envs,):
+            raise ValueError(
+                f"active must be a bool array of shape ({self.num_envs},), got {mask.dtype} {mask.shape}"
+            )
+        if (mask & finished).any():
+            raise ResetNeeded(
+                f"lanes {np.flatnonzero(mask & finished).tolist()} are finished and cannot move: leave them "
+                "out of `active`, or reset, restore or branch first"
+            )
+        if not mask.any():
+            raise ResetNeeded("`active` holds no lane; if all are finished: reset, restore or branch first")
+        return np.flatnonzero(mask)
+
+    def _checked_source(self, source: ArrayLike) -> NDArray[np.int64]:
+        self._require_reset()
+        index = np.asarray(source)
+        if index.dtype.kind not in "iu" or index.shape != (self.num_envs,):
+            raise ValueError(
+                f"source must be int [{self.num_envs}], a lane number per lane; got {index.dtype} {index.shape}"
+            )
+        wrong = (index < 0) | (index >= self.num_envs) | (index // self.group_size != self.group_index)
+        if wrong.any():
+            lane = int(np.argmax(wrong))
+            first = lane // self.group_size * self.group_size
+            raise ValueError(
+                f"lane {lane} (group {lane // self.group_size}) cannot become lane {int(index[lane])}: a "
+                f"source must be in the same group, here lanes {first} to {first + self.group_size - 1}"
+            )
+        return index.astype(np.int64)
+
+    def _check_same_scenes(self, lanes: NDArray[np.int64], source: NDArray[np.int64]) -> None:
+        scene_ids = self._rows.scene_ids
+        for lane, other in zip(lanes.tolist(), source.tolist(), strict=True):
+            if scene_ids[lane] != scene_ids[other]:
+                raise SnapshotError(
+                    f"lane {lane} holds scene {scene_ids[lane]!r}, lane {other} holds scene "
+                    f"{scene_ids[other]!r}: lanes branch within one scene; reset or restore the group first"
+                )
