@@ -66,9 +66,7 @@ class Layout:
         Raises ValueError where a part is missing, unknown or of another width.
         """
         if set(parts) != set(self._slices):
-            raise ValueError(
-                f"{self.name} needs exactly the parts {', '.join(self._slices)}; got {', '.join(parts)}"
-            )
+            raise ValueError(f"{self.name} needs exactly the parts {', '.join(self._slices)}; got {', '.join(parts)}")
         for part in self.parts:
             if np.shape(parts[part.name])[-1] != part.width:
                 raise ValueError(
@@ -100,3 +98,27 @@ STATE = Layout(
         Part("gripper_qpos", 2, "m", "gripper"),
     ),
 )
+
+# Privileged, embedded kitchen only. `target` is what the gripper goes to (handle, push point, object), `goal` the
+# place it ends at. Rotations are the first two columns of the matrix.
+SCENE = Layout(
+    "SCENE",
+    (
+        Part("eef_position", 3, "m", "robot base"),
+        Part("eef_rotation", 6, "none", "robot base"),
+        Part("arm_qpos", 7, "rad", "joints"),
+        Part("arm_lead", 7, "rad, servo target minus joint", "joints"),
+        Part("gripper_qpos", 2, "m", "gripper"),
+        Part("target_from_eef", 3, "m", "robot base"),
+        Part("target_rotation", 6, "none", "robot base"),
+        Part("goal_from_target", 3, "m", "robot base"),
+        Part("fixture_joint", 1, "share of its range", "fixture"),
+    ),
+)
+
+# Observation key → RoboCasa's camera.
+CAMERAS = {
+    "image_left": "robot0_agentview_left",
+    "image_right": "robot0_agentview_right",
+    "image_wrist": "robot0_eye_in_hand",
+}

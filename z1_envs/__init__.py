@@ -1,0 +1,28 @@
+"""The 24 atomic RoboCasa tasks as Gymnasium envs with exact snapshots and branching.
+
+    import gymnasium as gym
+    import z1_envs
+
+    env = gym.make("Z1-RoboCasa-OpenDrawer")
+    envs = gym.make_vec("Z1-RoboCasa-OpenDrawer", num_envs=64, group_size=8)
+
+Where things are:
+    tasks, layout          the 24 rows; the order of every flat vector
+    snapshot, conformance  exact snapshots of any env with all its wrappers, and the test for yours
+    branch, lanes, worker  the branching vector env; lanes of any env, in process or in worker processes
+    wrappers               ActionChunk, SuccessDecay
+    evaluate               protocols, success rates with intervals, paired comparisons
+    demos, video           scripted demonstrations; rollouts and trees as mp4
+    kitchen/               the embedded simulator
+"""
+
+import os
+import sys
+
+# MuJoCo reads MUJOCO_GL when it is first imported; without a display its default, GLFW, fails late.
+if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+    os.environ.setdefault("MUJOCO_GL", "egl")
+
+from z1_envs.registration import register_tasks
+
+register_tasks()

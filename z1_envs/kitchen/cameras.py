@@ -1,0 +1,106 @@
+"""Rendering the lanes: one OpenGL context for all scenes of a task.
+
+Scenes are primitives and colours, with nothing to upload per model, so one context draws them all. Images come
+out upright. Choose the OpenGL backend with MUJOCO_GL (egl, osmesa, glfw) before mujoco is imported;
+`import z1_envs` does that on machines without a display.
+"""
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from z1_envs.layout import CAMERAS
+
+_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+_MAX_GEOMS = 500
+MIN_PX, MAX_PX = 32, 640
+
+
+class RenderError(RuntimeError):
+    """No image can be made on this machine; the message says what to install or set."""
+
+
+class Cameras:
+    """Draws states of scenes as `width` × `height` pixels. Not for use from several threads."""
+
+    def __init__(self, model: mujoco.MjModel, width: int, height: int):
+        """Raises RenderError where OpenGL cannot start, ValueError for sizes out of [32, 640]."""
+        if not (MIN_PX <= width <= MAX_PX and MIN_PX <= height <= MAX_PX):
+            raise ValueError(f"image sizes run from {MIN_PX} to {MAX_PX} pixels, got {width} x {height}")
+        self._context, self._mjr = _open_context(model, width, height)
+        self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
+        self._option = mujoco.MjvOption()
+        self._option.sitegroup[4] = 0
+        self._perturbation = mujoco.MjvPerturb()
+        self._data = mujoco.MjData(model)
+
+    def observe(self, model: mujoco.MjModel, row: NDArray[np.float64]) -> dict[str, NDArray[np.uint8]]:
+        """The policy's cameras, by observation key, uint8 [height, width, 3], of a lane's state row."""
+        self._place(model, row)
+        return {key: self._draw(model, _fixed(model, name)) for key, name in CAMERAS.items()}
+
+    def film(self, model: mujoco.MjModel, row: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """A view from behind the robot's left shoulder, for people: uint8 [height, width, 3]."""
+        self._place(model, row)
+        camera = mujoco.MjvCamera()
+        x, y, _ = self._data.body("robot0_base").xpos
+        camera.lookat[:] = [x + 0.45, y, 1.0]
+        camera.distance, camera.azimuth, camera.elevation = 2.1, 35.0, -18.0
+        return self._draw(model, camera)
+
+    def close(self) -> None:
+        """Frees the context. OSMesa crashes at interpreter exit where this is forgotten."""
+        if self._context is not None:
+            self._mjr.free()
+            self._context.free()
+            self._context = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_context", None) is not None:
+            self.close()
+
+    def _place(self, model: mujoco.MjModel, row: NDArray[np.float64]) -> None:
+        mujoco.mj_setState(model, self._data, row, _STATE)
+        mujoco.mj_kinematics(model, self._data)
+        mujoco.mj_comPos(model, self._data)
+        mujoco.mj_camlight(model, self._data)
+
+    def _draw(self, model: mujoco.MjModel, camera: mujoco.MjvCamera) -> NDArray[np.uint8]:
+        assert self._context is not None, "these cameras are closed"
+        self._context.make_current()
+        mujoco.mjv_updateScene(
+            model,
+            self._data,
+            self._option,
+            self._perturbation,
+            camera,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._scene,
+        )
+        mujoco.mjr_render(self._rect, self._scene, self._mjr)
+        image = np.empty((self._rect.height, self._rect.width, 3), dtype=np.uint8)
+        mujoco.mjr_readPixels(image, None, self._rect, self._mjr)
+        return image[::-1].copy()  # OpenGL's rows run upwards
+
+
+def _fixed(model: mujoco.MjModel, name: str) -> mujoco.MjvCamera:
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+    camera.fixedcamid = model.camera(name).id
+    return camera
+
+
+def _open_context(model: mujoco.MjModel, width: int, height: int):
+    try:
+        context = mujoco.GLContext(width, height)
+        context.make_current()
+        mjr = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+    except Exception as error:  # each backend raises its own kind, AttributeError among them
+        raise RenderError(
+            f"OpenGL cannot start ({type(error).__name__}: {error}). On a machine without a display install EGL "
+            "(Debian and Ubuntu: apt-get install libegl1 libgl1-mesa-dri) and set MUJOCO_GL=egl, or install "
+            "libosmesa6 and set MUJOCO_GL=osmesa; `z1 doctor` draws a test frame. Without images use obs='state'"
+        ) from error
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, mjr)
+    return context, mjr

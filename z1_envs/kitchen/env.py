@@ -1,0 +1,310 @@
+"""The embedded kitchen as Gymnasium envs: `KitchenEnv` (one lane) and `KitchenVectorEnv` (many, branching)."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from z1_envs.actions import ActionCheck
+from z1_envs.branch import BranchVectorEnv
+from z1_envs.kitchen.cameras import MAX_PX, MIN_PX, Cameras
+from z1_envs.kitchen.lanes import KitchenLanes
+from z1_envs.kitchen.physics import LaneIndex
+from z1_envs.layout import ACTION, CAMERAS, SCENE, STATE
+from z1_envs.snapshot import SnapshotError
+
+ObsMode = Literal["state", "pixels"]
+
+BACKEND = "kitchen"
+_SEED_LIMIT = 2**63
+_FILM_WIDTH, _FILM_HEIGHT = 480, 360
+
+
+def observation_space(obs: ObsMode, image_px: int) -> spaces.Dict:
+    """`state` and `scene` for obs="state"; three images and `state` for obs="pixels".
+
+    Raises ValueError for another mode or size.
+    """
+    if obs not in ("state", "pixels"):
+        raise ValueError(f"obs must be 'state' or 'pixels', got {obs!r}")
+    state = spaces.Box(-np.inf, np.inf, (STATE.width,), np.float32)
+    if obs == "state":
+        return spaces.Dict({"state": state, "scene": spaces.Box(-np.inf, np.inf, (SCENE.width,), np.float32)})
+    if not MIN_PX <= image_px <= MAX_PX:
+        raise ValueError(f"image_px must lie in [{MIN_PX}, {MAX_PX}], got {image_px}")
+    image = spaces.Box(0, 255, (image_px, image_px, 3), np.uint8)
+    return spaces.Dict({**{key: image for key in CAMERAS}, "state": state})
+
+
+def action_space() -> spaces.Box:
+    """[-1, 1]^12 in the order of layout.ACTION."""
+    return spaces.Box(-1.0, 1.0, (ACTION.width,), np.float32)
+
+
+class _Simulation:
+    """Lanes with cameras and a horizon: what both envs share."""
+
+    def __init__(
+        self,
+        task: str,
+        num_lanes: int,
+        obs: ObsMode,
+        horizon: int | None,
+        image_px: int,
+        num_threads: int | None,
+    ):
+        self.space = observation_space(obs, image_px)
+        self.lanes = KitchenLanes(task, num_lanes, num_threads=num_threads)
+        self.horizon = self.lanes.task.horizon if horizon is None else horizon
+        if self.horizon < 1:
+            raise ValueError(f"horizon must be at least 1 step, got {horizon}")
+        self._obs, self._px = obs, image_px
+        self._cameras: Cameras | None = None
+        self._film_cameras: Cameras | None = None
+
+    def run(self, lanes: LaneIndex, actions: NDArray) -> tuple[NDArray[np.float64], NDArray, NDArray]:
+        """Applies chunks [n, H, 12]; a lane stops when done. Rewards, terminated and truncated [n]."""
+        terminated, truncated = np.zeros(len(lanes), dtype=bool), np.zeros(len(lanes), dtype=bool)
+        going = np.arange(len(lanes))
+        for h in range(actions.shape[1]):
+            result = self.lanes.step(lanes[going], actions[going, h])
+            terminated[going] = result.success
+            truncated[going] = ~result.success & (result.elapsed >= self.horizon)
+            going = going[~(terminated | truncated)[going]]
+            if len(going) == 0:
+                break
+        return terminated.astype(np.float64), terminated, truncated
+
+    def observe(self, lanes: LaneIndex) -> dict[str, NDArray]:
+        """Observations [n, …] of `lanes` now."""
+        vectors = self.lanes.observe(lanes)
+        if self._obs == "state":
+            return vectors
+        if self._cameras is None:
+            self._cameras = Cameras(self.lanes.scenes[0].model, self._px, self._px)
+        shots = [self._cameras.observe(self.lanes.scenes[i].model, self.lanes.physics.rows[i]) for i in lanes]
+        return {
+            **{key: np.stack([shot[key] for shot in shots]) for key in CAMERAS},
+            "state": vectors["state"],
+        }
+
+    def infos(self, lanes: LaneIndex) -> dict[str, NDArray]:
+        """The contract's info keys, [n] each."""
+        status = self.lanes.status(lanes)
+        scenes = [self.lanes.scenes[i] for i in lanes]
+        return {
+            "success": status.success,
+            "elapsed": status.elapsed,
+            "phase": np.where(status.manipulating, "manipulation", "approach").astype(object),
+            "backend": np.full(len(lanes), BACKEND, dtype=object),
+            "scene_id": np.array([scene.scene_id for scene in scenes], dtype=object),
+            "instruction": np.array([scene.instruction for scene in scenes], dtype=object),
+        }
+
+    def film(self, lane: int) -> NDArray[np.uint8]:
+        """A picture of `lane` for people, uint8 [360, 480, 3]."""
+        if self._film_cameras is None:
+            self._film_cameras = Cameras(self.lanes.scenes[0].model, _FILM_WIDTH, _FILM_HEIGHT)
+        return self._film_cameras.film(self.lanes.scenes[lane].model, self.lanes.physics.rows[lane])
+
+    def close(self) -> None:
+        """Frees the OpenGL contexts."""
+        for cameras in (self._cameras, self._film_cameras):
+            if cameras is not None:
+                cameras.close()
+        self._cameras = self._film_cameras = None
+
+
+class KitchenEnv(gym.Env):
+    """One lane. `scene_id`, `get_state` and `set_state` make it Snapshottable."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 (gymnasium's)
+
+    def __init__(
+        self,
+        task: str,
+        *,
+        obs: ObsMode = "state",
+        horizon: int | None = None,
+        image_px: int = 128,
+        render_mode: str | None = None,
+    ):
+        """horizon [steps] None: the task's own. Raises ValueError for unknown tasks, modes and sizes."""
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        self._sim = _Simulation(task, 1, obs, horizon, image_px, num_threads=1)
+        self._lane = np.zeros(1, dtype=np.int32)
+        self.observation_space, self.action_space = self._sim.space, action_space()
+        self._action_check = ActionCheck(self.action_space, 1)
+        self.render_mode = render_mode
+        self._running = False
+
+    @property
+    def scene_id(self) -> str:
+        """Hash of the compiled scene: states of equal ids are interchangeable."""
+        return self._sim.lanes.scenes[0].scene_id
+
+    @property
+    def instruction(self) -> str:
+        """What the robot is asked to do in this scene."""
+        return self._sim.lanes.scenes[0].instruction
+
+    @property
+    def horizon(self) -> int:
+        """Maximum length of an episode [steps]."""
+        return self._sim.horizon
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Starts the episode that `seed` decides (None: drawn from `np_random`)."""
+        if options:
+            raise ValueError(f"the embedded kitchen takes no reset options, got {sorted(options)}")
+        super().reset(seed=seed)
+        scene_seed = int(self.np_random.integers(_SEED_LIMIT)) if seed is None else seed
+        self._sim.lanes.start([scene_seed], 1)
+        self._running = True
+        return self._observation(), self._info()
+
+    def step(self, action: Any):
+        """One control step of 50 ms under `action` [12] in [-1, 1].
+
+        Raises ValueError for another shape, NaN or entries out of range, ResetNeeded after the end.
+        """
+        if not self._running:
+            raise gym.error.ResetNeeded("the episode is over or has not begun: call reset() or restore a snapshot")
+        chunk = self._action_check.chunks(np.asarray(action)[None], self._lane)
+        reward, terminated, truncated = self._sim.run(self._lane, chunk)
+        self._running = not (terminated[0] or truncated[0])
+        return self._observation(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), self._info()
+
+    def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """A picture of the scene for people, uint8 [360, 480, 3]."""
+        return self._sim.film(0) if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Frees the OpenGL contexts."""
+        self._sim.close()
+
+    def get_state(self) -> Any:
+        """The lane's row, whether the episode runs, and the random stream."""
+        return self._sim.lanes.physics.rows[0].copy(), self._running, self.np_random.bit_generator.state
+
+    def set_state(self, state: Any, /) -> None:
+        """Continues from `state`; raises SnapshotError, with nothing changed, for one of another size."""
+        row, running, stream = state
+        rows = self._sim.lanes.physics.rows
+        if np.shape(row) != rows[0].shape:
+            raise SnapshotError(f"a state row has {rows.shape[1]} numbers here, got {np.shape(row)}")
+        self.np_random.bit_generator.state = stream
+        self._sim.lanes.put_rows(self._lane, row)
+        self._running = running
+
+    def _observation(self) -> dict[str, NDArray]:
+        return {key: rows[0] for key, rows in self._sim.observe(self._lane).items()}
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            key: rows[0].item() if rows.dtype != object else rows[0]
+            for key, rows in self._sim.infos(self._lane).items()
+        }
+
+
+class KitchenVectorEnv(BranchVectorEnv):
+    """Many lanes, stepped together in process; the lanes of a group share scene and start."""
+
+    def __init__(
+        self,
+        task: str,
+        *,
+        num_envs: int = 1,
+        group_size: int = 1,
+        obs: ObsMode = "state",
+        horizon: int | None = None,
+        image_px: int = 128,
+        num_threads: int | None = None,
+    ):
+        """num_threads None: all cores this process may use; results do not depend on it."""
+        self._sim = _Simulation(task, max(num_envs, 1), obs, horizon, image_px, num_threads)
+        super().__init__(
+            num_envs=num_envs,
+            group_size=group_size,
+            single_observation_space=self._sim.space,
+            single_action_space=action_space(),
+            stack=("KitchenEnv",),
+        )
+        # Where each lane's next unseeded start comes from: (seed, episodes begun since).
+        self._streams: list[tuple[int, int]] = [(0, 0)] * num_envs
+        self._seeded = False
+
+    @property
+    def horizon(self) -> int:
+        """Maximum length of an episode [steps]."""
+        return self._sim.horizon
+
+    @property
+    def lanes(self) -> KitchenLanes:
+        """The simulator behind the lanes, for experts and recordings."""
+        return self._sim.lanes
+
+    def film(self, lane: int) -> NDArray[np.uint8]:
+        """A picture of `lane` for people, uint8 [360, 480, 3]."""
+        return self._sim.film(lane)
+
+    def close_extras(self, **_unused: Any) -> None:
+        """Frees the OpenGL contexts."""
+        self._sim.close()
+
+    def _reset_groups(self, seeds: list[int | None], options: dict[str, Any] | None):
+        if options:
+            raise ValueError(f"the embedded kitchen takes no reset options, got {sorted(options)}")
+        if not self._seeded:
+            entropy = int(self.np_random.integers(_SEED_LIMIT))
+            self._streams = [(entropy + lane // self.group_size, 0) for lane in range(self.num_envs)]
+            self._seeded = True
+        leaders = range(0, self.num_envs, self.group_size)
+        streams = [self._next_stream(lane, seed) for lane, seed in zip(leaders, seeds, strict=True)]
+        self._sim.lanes.start([_scene_seed(stream) for stream in streams], self.group_size)
+        self._streams = [stream for stream in streams for _ in range(self.group_size)]
+        everything = np.arange(self.num_envs, dtype=np.int32)
+        infos = self._sim.infos(everything)
+        return self._sim.observe(everything), infos, list(infos["scene_id"])
+
+    def _next_stream(self, lane: int, seed: int | None) -> tuple[int, int]:
+        if seed is not None:
+            return seed, 0
+        origin, episode = self._streams[lane]
+        return origin, episode + 1
+
+    def _step_lanes(self, actions: NDArray, lanes: NDArray[np.int64]):
+        ids = lanes.astype(np.int32)
+        rewards, terminated, truncated = self._sim.run(ids, actions)
+        return self._sim.observe(ids), rewards, terminated, truncated, self._sim.infos(ids)
+
+    def _branch_lanes(self, lanes: NDArray[np.int64], source: NDArray[np.int64]) -> None:
+        self._sim.lanes.put_rows(lanes, self._sim.lanes.physics.rows[source])
+
+    def _save_lanes(self, lanes: NDArray[np.int64]) -> list[tuple[Any, ...]]:
+        rows = self._sim.lanes.physics.rows
+        return [((rows[lane].copy(), self._streams[lane]),) for lane in lanes]
+
+    def _restore_lanes(
+        self, lanes: NDArray[np.int64], scene_ids: Sequence[str], records: Sequence[tuple[Any, ...]]
+    ) -> None:
+        rows = self._sim.lanes.physics.rows
+        for lane, ((row, _),) in zip(lanes, records, strict=True):
+            if np.shape(row) != rows[lane].shape:
+                raise SnapshotError(f"lane {lane}: a state row has {rows.shape[1]} numbers here, got {np.shape(row)}")
+        for lane, ((row, stream),) in zip(lanes, records, strict=True):
+            self._sim.lanes.put_rows(lane, row)
+            self._streams[lane] = stream
+
+
+def _scene_seed(stream: tuple[int, int]) -> int:
+    """The seed itself for a seeded start, a hash of seed and episode for those that follow it."""
+    seed, episode = stream
+    if episode == 0:
+        return seed
+    low, high = np.random.SeedSequence([seed, episode]).generate_state(2)
+    return (int(high) << 32 | int(low)) % _SEED_LIMIT

@@ -1,0 +1,170 @@
+"""L lanes of one task: scenes, state rows, and one control step of any subset of them.
+
+    lanes = KitchenLanes("OpenDrawer", num_lanes=64)
+    lanes.load(np.arange(64), scenes)       # lane i starts in scenes[i]
+    result = lanes.step(np.arange(64), actions)
+    lanes.observe(np.arange(64))            # {"state": [64, 16], "scene": [64, 38]}
+
+A lane's whole state is its row: the simulator's integration state, with the arm's home posture and the steps
+taken in its userdata. Copying a row copies the lane.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from z1_envs.kitchen import goals, robot
+from z1_envs.kitchen.control import jacobian, servo_targets
+from z1_envs.kitchen.geometry import Geometry, GeometryReader, relative_rotation, to_frame
+from z1_envs.kitchen.physics import LaneIndex, Physics, default_threads, make_physics
+from z1_envs.kitchen.scene import NUM_SUBSTEPS, USER_ELAPSED, USER_HOME, Scene, make_scene
+from z1_envs.layout import SCENE, STATE
+from z1_envs.tasks import get_task
+
+_MAX_REDRAWS = 20
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one control step did to n lanes: success, elapsed [steps] and whether the gripper manipulates."""
+
+    success: NDArray[np.bool_]
+    elapsed: NDArray[np.int64]
+    manipulating: NDArray[np.bool_]
+
+
+class KitchenLanes:
+    """See the module. `num_threads` None: all cores this process may use; bits do not depend on it."""
+
+    def __init__(self, task: str, num_lanes: int, *, num_threads: int | None = None):
+        self.task = get_task(task)
+        self.num_lanes = num_lanes
+        first = make_scene(self.task.name, 0)
+        self.scenes: list[Scene] = [first] * num_lanes
+        threads = min(num_threads or default_threads(), num_lanes)
+        self.physics: Physics = make_physics([first.model] * num_lanes, threads)
+        self._reader = GeometryReader(self.physics, self.scenes)
+        self._success = goals.SUCCESS[self.task.name]
+        # Lanes whose derived quantities are older than their rows: refreshed when somebody looks.
+        self._stale = np.zeros(num_lanes, dtype=bool)
+
+    def load(self, lanes: LaneIndex, scenes: Sequence[Scene]) -> None:
+        """Lane lanes[i] holds scenes[i], at its start, with 0 steps taken."""
+        for lane, scene in zip(lanes.tolist(), scenes, strict=True):
+            self.scenes[lane] = scene
+        self.physics.set_models([scene.model for scene in self.scenes])
+        self._reader.load(lanes, scenes)
+        self.physics.rows[lanes] = 0.0
+        for lane, scene in zip(lanes.tolist(), scenes, strict=True):
+            qpos = scene.qpos()
+            self.physics.qpos[lane] = qpos
+            self.physics.ctrl[lane] = qpos[: self.physics.ctrl.shape[1]]
+            self.physics.userdata[lane, USER_HOME] = qpos[robot.ARM]
+        self._stale[lanes] = True
+
+    def put_rows(self, lanes: NDArray[np.integer], rows: NDArray[np.float64]) -> None:
+        """Lane lanes[i] goes on from the state rows[i]."""
+        self.physics.rows[lanes] = rows
+        self._stale[lanes] = True
+
+    def start(self, seeds: Sequence[int], copies: int) -> None:
+        """`copies` consecutive lanes start from each of `seeds`, all lanes in all.
+
+        A start that is successful already is drawn again, with the same seed.
+        """
+        leaders = np.arange(0, self.num_lanes, copies, dtype=np.int32)
+        scenes = [make_scene(self.task.name, seed) for seed in seeds]
+        self.load(leaders, scenes)
+        for redraw in range(1, _MAX_REDRAWS):
+            done = np.flatnonzero(self._success(self.geometry(leaders)))
+            if len(done) == 0:
+                break
+            for g in done:
+                scenes[g] = make_scene(self.task.name, seeds[g], redraw)
+            self.load(leaders[done], [scenes[g] for g in done])
+        else:
+            raise RuntimeError(f"{self.task.name}: no start without success in {_MAX_REDRAWS} draws")
+        self.load(np.arange(self.num_lanes, dtype=np.int32), [s for s in scenes for _ in range(copies)])
+
+    def geometry(self, lanes: LaneIndex) -> Geometry:
+        """Where things are in `lanes` now."""
+        self._refresh(lanes)
+        return self._reader.read(lanes)
+
+    def step(self, lanes: LaneIndex, actions: NDArray) -> StepResult:
+        """One control step of `lanes` [n] under actions [n, 12] in [-1, 1]."""
+        self._refresh(lanes)
+        physics, derived = self.physics, self.physics.derived
+        joints = slice(4, 11)
+        jac = jacobian(
+            derived["site_xpos"][lanes, 0].T,
+            derived["xanchor"][lanes, joints].transpose(2, 1, 0),
+            derived["xaxis"][lanes, joints].transpose(2, 1, 0),
+        )
+        base_rotation = derived["xmat"][lanes, 1].reshape(-1, 3, 3).transpose(1, 2, 0)
+        physics.ctrl[lanes] = servo_targets(
+            np.asarray(actions, dtype=np.float64).T,
+            physics.qpos[lanes, : robot.FINGERS.stop].T,
+            physics.ctrl[lanes].T,
+            physics.userdata[lanes, USER_HOME].T,
+            jac,
+            base_rotation,
+        ).T
+        physics.userdata[lanes, USER_ELAPSED] += 1
+        physics.step(lanes, NUM_SUBSTEPS)
+        return self.status(lanes)
+
+    def status(self, lanes: LaneIndex) -> StepResult:
+        """Success, elapsed and phase of `lanes` now."""
+        geometry = self.geometry(lanes)
+        elapsed = self.physics.userdata[lanes, USER_ELAPSED].astype(np.int64)
+        return StepResult(self._success(geometry), elapsed, goals.is_manipulating(geometry))
+
+    def observe(self, lanes: LaneIndex) -> dict[str, NDArray[np.float32]]:
+        """`state` [n, 16] and `scene` [n, 38], in the order of layout.STATE and layout.SCENE."""
+        g = self.geometry(lanes)
+        base = g.base_rotation
+        arm = self.physics.qpos[lanes, robot.ARM]
+        eef_rotation = relative_rotation(base, g.eef_rotation)
+        eef_position = to_frame(base, g.eef_position - g.base_position)
+        fingers = self.physics.qpos[lanes, robot.FINGERS]
+        state = {
+            "base_position": g.base_position,
+            "base_quaternion": _quaternions(base),
+            "eef_position": eef_position,
+            "eef_quaternion": _quaternions(eef_rotation),
+            "gripper_qpos": fingers,
+        }
+        scene = {
+            "eef_position": eef_position,
+            "eef_rotation": _two_columns(eef_rotation),
+            "arm_qpos": arm,
+            "arm_lead": self.physics.ctrl[lanes, robot.ARM] - arm,
+            "gripper_qpos": fingers,
+            "target_from_eef": to_frame(base, g.target_position - g.eef_position),
+            "target_rotation": _two_columns(relative_rotation(base, g.target_rotation)),
+            "goal_from_target": to_frame(base, g.goal_position - g.target_position),
+            "fixture_joint": g.fixture_joint[:, None],
+        }
+        return {"state": STATE.join(state).astype(np.float32), "scene": SCENE.join(scene).astype(np.float32)}
+
+    def _refresh(self, lanes: LaneIndex) -> None:
+        stale = lanes[self._stale[lanes]]
+        if len(stale) > 0:
+            self.physics.refresh(stale)
+            self._stale[stale] = False
+
+
+def _two_columns(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([rotation[:, :, 0], rotation[:, :, 1]], axis=1)
+
+
+def _quaternions(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """xyzw [n, 4] of rotations [n, 3, 3]."""
+    wxyz = np.empty((len(rotation), 4))
+    for matrix, quaternion in zip(rotation.reshape(-1, 9), wxyz, strict=True):
+        mujoco.mju_mat2Quat(quaternion, matrix)
+    return wxyz[:, [1, 2, 3, 0]]

@@ -1,0 +1,76 @@
+"""From an id to an env: which backend serves it, and Gymnasium's registry."""
+
+import logging
+from functools import partial
+from typing import Literal
+
+import gymnasium as gym
+
+from z1_envs.branch import BranchVectorEnv
+from z1_envs.kitchen.env import KitchenEnv, KitchenVectorEnv, ObsMode
+from z1_envs.tasks import TASKS, get_task
+
+Backend = Literal["auto", "kitchen", "robocasa"]
+
+logger = logging.getLogger("z1_envs")
+
+
+def make_env(
+    task: str,
+    *,
+    backend: Backend = "auto",
+    obs: ObsMode = "state",
+    horizon: int | None = None,
+    image_px: int = 128,
+    render_mode: str | None = None,
+) -> gym.Env:
+    """One env of `task`. See `KitchenEnv`; the entry point of `gymnasium.make`."""
+    _choose_backend(backend)
+    return KitchenEnv(get_task(task).name, obs=obs, horizon=horizon, image_px=image_px, render_mode=render_mode)
+
+
+def make_vec_env(
+    task: str,
+    *,
+    num_envs: int = 1,
+    group_size: int = 1,
+    backend: Backend = "auto",
+    obs: ObsMode = "state",
+    horizon: int | None = None,
+    image_px: int = 128,
+    num_threads: int | None = None,
+) -> BranchVectorEnv:
+    """A branching vector env of `task`. See `KitchenVectorEnv`; the entry point of `gymnasium.make_vec`."""
+    _choose_backend(backend)
+    return KitchenVectorEnv(
+        get_task(task).name,
+        num_envs=num_envs,
+        group_size=group_size,
+        obs=obs,
+        horizon=horizon,
+        image_px=image_px,
+        num_threads=num_threads,
+    )
+
+
+def register_tasks() -> None:
+    """Registers `Z1-RoboCasa-<Task>` for all 24 tasks."""
+    for task in TASKS.values():
+        gym.register(
+            task.env_id,
+            entry_point=partial(make_env, task.name),
+            vector_entry_point=partial(make_vec_env, task.name),
+        )
+
+
+def _choose_backend(backend: str) -> str:
+    if backend == "robocasa":
+        raise ValueError(
+            "this version has the embedded simulator only: use backend='kitchen', or 'auto', which takes the "
+            "official RoboCasa once it is supported"
+        )
+    if backend not in ("auto", "kitchen"):
+        raise ValueError(f"backend must be 'auto', 'kitchen' or 'robocasa', got {backend!r}")
+    if backend == "auto":
+        logger.info("backend 'kitchen': this version has no official RoboCasa backend")
+    return "kitchen"
