@@ -10,8 +10,8 @@
 Sharing a trunk and splitting a tree are both one gather: `branch(p)` then `branch(q)` equals `branch(p[q])`.
 A finished lane freezes until `reset`, `restore` or `branch` gives it another state; nothing resets by itself.
 
-`BranchVectorEnv` checks arguments and keeps what every lane returned last; a subclass moves states around in
-five hooks. `z1_envs.kitchen` fills them in process for all lanes at once, `z1_envs.lanes.LaneVectorEnv` for
+`BranchVectorEnv` checks arguments and keeps what every lane returned last; a subclass moves states in five
+hooks. `z1_envs.kitchen` fills them in process for all lanes at once, `z1_envs.lanes.LaneVectorEnv` for
 any Snapshottable Gymnasium env, in process or in worker processes.
 
 Axes: L lanes, G groups, n the lanes a call concerns, H chunk length, A action shape.
@@ -61,9 +61,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         Box, Discrete, MultiDiscrete, MultiBinary or a flat Dict of these; actions the first three.
         """
         if num_envs < 1 or group_size < 1 or num_envs % group_size:
-            raise ValueError(
-                f"num_envs must be a positive multiple of group_size, got {num_envs} and {group_size}"
-            )
+            raise ValueError(f"num_envs must be a positive multiple of group_size, got {num_envs} and {group_size}")
         self.num_envs = num_envs
         self.group_size = group_size
         self.num_groups = num_envs // group_size
@@ -106,9 +104,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         """Per lane one picklable record for each layer of `stack`, sharing no memory with the env."""
 
     @abstractmethod
-    def _restore_lanes(
-        self, lanes: NDArray[np.int64], scene_ids: list[str], records: list[tuple[Any, ...]]
-    ) -> None:
+    def _restore_lanes(self, lanes: NDArray[np.int64], scene_ids: list[str], records: list[tuple[Any, ...]]) -> None:
         """Gives lanes[k] the state records[k]; atomic for one lane (the base class undoes several).
 
         scene_ids[k] is the lane's own scene unless `adopts_scenes`.
@@ -178,13 +174,10 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         index = self._lane_indices(lanes)
         records = self._save_lanes(index)
         return [
-            self._rows.snapshot(lane, self.stack, record)
-            for lane, record in zip(index.tolist(), records, strict=True)
+            self._rows.snapshot(lane, self.stack, record) for lane, record in zip(index.tolist(), records, strict=True)
         ]
 
-    def restore(
-        self, snapshots: Sequence[Snapshot], lanes: ArrayLike | None = None
-    ) -> tuple[Observation, Infos]:
+    def restore(self, snapshots: Sequence[Snapshot], lanes: ArrayLike | None = None) -> tuple[Observation, Infos]:
         """Lane lanes[k] (lane k, where None) goes on from snapshots[k]. Returns like `reset`.
 
         Raises SnapshotError, and changes nothing, where a snapshot belongs to another stack, or to another
@@ -223,9 +216,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         else:
             given = np.asarray(seed)
             if given.dtype.kind not in "iu" or given.shape != (self.num_groups,):
-                raise ValueError(
-                    f"seed must be an int, None, or one int per group ({self.num_groups}); got {seed!r}"
-                )
+                raise ValueError(f"seed must be an int, None, or one int per group ({self.num_groups}); got {seed!r}")
             seeds = [int(value) for value in given]
         if min(seeds) < 0:
             raise ValueError(f"seeds must not be negative, got {min(seeds)}")
@@ -256,9 +247,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
             return lanes
         mask = np.asarray(active)
         if mask.dtype != bool or mask.shape != (self.num_envs,):
-            raise ValueError(
-                f"active must be a bool array of shape ({self.num_envs},), got {mask.dtype} {mask.shape}"
-            )
+            raise ValueError(f"active must be a bool array of shape ({self.num_envs},), got {mask.dtype} {mask.shape}")
         if (mask & finished).any():
             raise ResetNeeded(
                 f"lanes {np.flatnonzero(mask & finished).tolist()} are finished and cannot move: leave them "
@@ -272,9 +261,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         self._require_reset()
         index = np.asarray(source)
         if index.dtype.kind not in "iu" or index.shape != (self.num_envs,):
-            raise ValueError(
-                f"source must be int [{self.num_envs}], a lane number per lane; got {index.dtype} {index.shape}"
-            )
+            raise ValueError(f"source must be lane numbers, int [{self.num_envs}]; got {index.dtype} {index.shape}")
         wrong = (index < 0) | (index >= self.num_envs) | (index // self.group_size != self.group_index)
         if wrong.any():
             lane = int(np.argmax(wrong))

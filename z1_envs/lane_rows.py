@@ -137,6 +137,19 @@ def info_dtype(value: Any) -> np.dtype:
     return _OBJECT
 
 
+def stack_infos(infos: list[dict[str, Any]]) -> Infos:
+    """The infos of n lanes as columns [n], with the missing value where a lane lacks a key."""
+    columns: Infos = {}
+    for key in dict.fromkeys(key for info in infos for key in info):
+        dtypes = {info_dtype(info[key]) for info in infos if key in info}
+        dtype = _OBJECT if _OBJECT in dtypes else np.result_type(*dtypes)
+        column = columns[key] = np.full(len(infos), MISSING_INFO[dtype.kind], dtype)
+        for row, info in enumerate(infos):
+            if key in info:
+                column[row] = info[key]
+    return columns
+
+
 def _info_column(rows: NDArray) -> NDArray:
     """`rows` in a column's dtype. Text becomes objects, for a text dtype would cut longer strings."""
     return rows.astype(_COLUMN_DTYPES.get(rows.dtype.kind, _OBJECT))

@@ -41,7 +41,7 @@ class Snapshottable(Protocol):
     """An env that can hand out its whole state and take it back.
 
     `scene_id` names everything that does not change during an episode (compiled model, layout, task): where
-    two envs have equal ids, their states are interchangeable.
+    two envs have equal ids, their states are interchangeable. Readable at any time; "" before there is one.
     """
 
     scene_id: str

@@ -1,0 +1,189 @@
+"""`LaneVectorEnv`: the branching vector env over any Snapshottable Gymnasium env.
+
+    envs = LaneVectorEnv(lambda: gym.make("MyEnv-v0"), num_envs=16, group_size=8, workers=16)
+
+The envs may carry Gymnasium wrappers; each lane is put into a `SnapshotRestore`. What is in process and what
+runs in workers differs in speed only, not in bits.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from z1_envs.branch import BranchVectorEnv
+from z1_envs.lane_rows import Infos, Observation, stack_infos
+from z1_envs.snapshot import SnapshotError
+from z1_envs.worker import LaneDescription, LocalLane, WorkerLane
+
+
+class LaneVectorEnv(BranchVectorEnv):
+    """One env per lane.
+
+    A group starts like this: its first lane is reset with the seed, the others take over its state. Where a
+    lane holds another scene, because the scene depends on the seed, it is reset with the same seed before;
+    with `seed=None` that is not possible, and refused.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], gym.Env] | Sequence[Callable[[], gym.Env]],
+        *,
+        num_envs: int | None = None,
+        group_size: int = 1,
+        workers: int = 0,
+    ) -> None:
+        """make_env: one callable for all `num_envs` lanes, or one per lane (then num_envs may be left out).
+
+        workers: 0 keeps all lanes in this process, num_envs gives each lane a process of its own.
+        Raises ValueError for other numbers of workers, and where lanes differ in spaces or wrappers.
+        """
+        makers = [make_env] * (num_envs or 1) if callable(make_env) else list(make_env)
+        if num_envs not in (None, len(makers)):
+            raise ValueError(f"got {len(makers)} callables for num_envs={num_envs} lanes")
+        if workers not in (0, len(makers)):
+            raise ValueError(
+                f"workers must be 0 (all lanes in process) or {len(makers)} (one lane each), got {workers}"
+            )
+        self._in_workers = workers > 0
+        self._lanes: list[LocalLane | WorkerLane] = []
+        try:
+            for index, make in enumerate(makers):
+                self._lanes.append(WorkerLane(make, index) if self._in_workers else LocalLane(make))
+            descriptions = [lane.describe() for lane in self._lanes]
+            _check_alike(descriptions)
+            super().__init__(
+                num_envs=len(makers),
+                group_size=group_size,
+                single_observation_space=descriptions[0].observation_space,
+                single_action_space=descriptions[0].action_space,
+                stack=descriptions[0].stack,
+            )
+        except BaseException:
+            self.close_extras()
+            raise
+
+    def render(self) -> tuple[Any, ...]:
+        """The frames of all lanes, as their envs render them."""
+        return tuple(self._call("render", range(self.num_envs), [()] * self.num_envs))
+
+    def close_extras(self) -> None:
+        """Closes the envs, ends the workers."""
+        for lane in self._lanes:
+            lane.close()
+
+    def _call(self, command: str, lanes: Any, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Runs a command in all `lanes` at once. Raises the first error after all have answered."""
+        results: list[Any] = []
+        first_error: Exception | None = None
+        sent: list[int] = []
+        for lane, argument in zip(lanes, arguments, strict=True):
+            try:
+                self._lanes[lane].send(command, *argument)
+            except Exception as error:
+                first_error = error
+                break
+            sent.append(lane)
+        for lane in sent:
+            try:
+                results.append(self._lanes[lane].receive())
+            except Exception as error:
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error
+        return results
+
+    def _reset_groups(
+        self, seeds: list[int | None], options: dict[str, Any] | None
+    ) -> tuple[Observation, Infos, list[str]]:
+        leaders = np.arange(0, self.num_envs, self.group_size)
+        arguments = [(seeds[group], options) for group in self.group_index]
+        seeded = seeds[0] is not None
+        # In workers the followers have nothing else to do, and may need this scene anyway.
+        first = np.arange(self.num_envs) if self._in_workers and seeded else leaders
+        results = self._call("reset", first, [arguments[lane] for lane in first])
+        starts = [results[k] for k in np.searchsorted(first, leaders)]
+        saved = self._call("save", leaders, [()] * self.num_groups)
+        followers = np.setdiff1d(np.arange(self.num_envs), leaders)
+        self._follow(followers, [saved[self.group_index[lane]] for lane in followers], arguments, seeded)
+        observation = self._stack([start[0] for start in starts])
+        infos = stack_infos([start[1] for start in starts])
+        return (
+            _gathered(observation, self.group_index),
+            {key: rows[self.group_index] for key, rows in infos.items()},
+            [saved[group][0] for group in self.group_index],
+        )
+
+    def _follow(self, followers: NDArray[np.int64], saved: list[Any], arguments: list[Any], seeded: bool) -> None:
+        """Gives each follower the state its group's first lane has."""
+        done = self._call("restore_if_same_scene", followers, saved)
+        late = [(lane, state) for lane, state, ok in zip(followers, saved, done, strict=True) if not ok]
+        if late and not seeded:
+            raise SnapshotError(
+                f"lanes {[int(lane) for lane, _ in late]} hold another scene than the first of their group; "
+                "this env's scene changes with a reset, so give reset() a seed"
+            )
+        lanes = [lane for lane, _ in late]
+        self._call("reset", lanes, [arguments[lane] for lane in lanes])
+        self._call("restore", lanes, [state for _, state in late])
+
+    def _step_lanes(
+        self, actions: NDArray, lanes: NDArray[np.int64]
+    ) -> tuple[Observation, NDArray, NDArray, NDArray, Infos]:
+        results = self._call("step", lanes, [(chunk,) for chunk in actions])
+        observations, rewards, terminated, truncated, infos = zip(*results, strict=True)
+        return (
+            self._stack(observations),
+            np.array(rewards, dtype=np.float64),
+            np.array(terminated, dtype=bool),
+            np.array(truncated, dtype=bool),
+            stack_infos(list(infos)),
+        )
+
+    def _branch_lanes(self, lanes: NDArray[np.int64], source: NDArray[np.int64]) -> None:
+        distinct = np.unique(source)
+        saved = dict(zip(distinct.tolist(), self._call("save", distinct, [()] * len(distinct)), strict=True))
+        self._call("restore", lanes, [saved[other] for other in source.tolist()])
+
+    def _save_lanes(self, lanes: NDArray[np.int64]) -> list[tuple[Any, ...]]:
+        return [states for _, states in self._call("save", lanes, [()] * len(lanes))]
+
+    def _restore_lanes(self, lanes: NDArray[np.int64], scene_ids: list[str], records: list[tuple[Any, ...]]) -> None:
+        self._call("restore", lanes, list(zip(scene_ids, records, strict=True)))
+
+    def _stack(self, observations: Sequence[Any]) -> Observation:
+        """Observations of n lanes as rows [n, …] in the dtype of the space.
+
+        Raises ValueError where an env's observation has another shape than its space.
+        """
+        space = self.single_observation_space
+        if not isinstance(space, spaces.Dict):
+            return _rows("observation", observations, space)
+        return {key: _rows(key, [o[key] for o in observations], leaf) for key, leaf in space.items()}
+
+
+def _rows(name: str, values: Sequence[Any], space: spaces.Space) -> NDArray:
+    for value in values:
+        if np.shape(value) != space.shape:
+            raise ValueError(f"{name!r} has shape {np.shape(value)}, its space says {space.shape}: correct the env")
+    return np.array(values, dtype=space.dtype)
+
+
+def _gathered(observation: Observation, index: NDArray[np.int64]) -> Observation:
+    if isinstance(observation, dict):
+        return {key: rows[index] for key, rows in observation.items()}
+    return observation[index]
+
+
+def _check_alike(descriptions: list[LaneDescription]) -> None:
+    first = descriptions[0]
+    for lane, other in enumerate(descriptions):
+        for name in ("observation_space", "action_space", "stack"):
+            if getattr(other, name) != getattr(first, name):
+                raise ValueError(
+                    f"lane {lane} has the {name} {getattr(other, name)}, lane 0 has {getattr(first, name)}; "
+                    "all lanes must be built alike"
+                )

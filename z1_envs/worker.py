@@ -1,0 +1,316 @@
+"""One lane: a Snapshottable env in this process, or the same in a process of its own.
+
+`Lane` is what happens; `WorkerLane` makes it happen elsewhere: commands go through a pipe, observations come
+back through shared memory, an exception is raised here with the remote traceback as a note.
+
+A worker that dies (killed, out of memory, a crash in a renderer) is restarted. Its lane is brought back from
+the last state that passed through the pipe, plus the steps since: with exact snapshots and deterministic
+envs that is the same lane, bit for bit. A command that kills its worker twice is not tried again.
+
+Workers are spawned, not forked (renderers and BLAS do not survive a fork), so a script that starts them needs
+`if __name__ == "__main__":`. They compute with one BLAS thread, for bits change with the number of threads.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import traceback
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+from gymnasium.vector.utils import CloudpickleWrapper
+from numpy.typing import NDArray
+
+from z1_envs.shared_memory import ObservationBlock
+from z1_envs.snapshot import Snapshot, SnapshotRestore
+
+MakeEnv = Callable[[], gym.Env]
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+_CLOSE_TIMEOUT = 5.0  # [s] for a worker to close its env before it is terminated
+
+
+class WorkerError(RuntimeError):
+    """A worker could not be started, or died again at the command that had killed it before."""
+
+
+class _WorkerDiedError(Exception):
+    """The other end of the pipe is gone. Not an OSError, which an env may raise itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneDescription:
+    """What a vector env must know about its lanes."""
+
+    observation_space: spaces.Space
+    action_space: spaces.Space
+    stack: tuple[str, ...]
+
+
+class Lane:
+    """An env with the commands of a lane. Raises SnapshotError where it cannot be snapshotted."""
+
+    def __init__(self, env: gym.Env) -> None:
+        self.env = env if isinstance(env, SnapshotRestore) else SnapshotRestore(env)
+        self.description = LaneDescription(
+            observation_space=self.env.observation_space,
+            action_space=self.env.action_space,
+            stack=self.env.stack,
+        )
+
+    def reset(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+        """As the env's own."""
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, chunk: NDArray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Applies a chunk [H, A] up to the step at which the env is done; the reward is the sum."""
+        total = 0.0
+        for action in chunk:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return observation, total, bool(terminated), bool(truncated), info
+
+    def save(self) -> tuple[str, tuple[Any, ...]]:
+        """Scene id, and one record per layer."""
+        snapshot = self.env.snapshot()
+        return snapshot.scene_id, snapshot.states
+
+    def restore(self, scene_id: str, states: tuple[Any, ...]) -> None:
+        """The inverse of `save`. What the env showed then is kept by the vector env, not here."""
+        stack = self.env.stack
+        self.env.restore(Snapshot(scene_id=scene_id, stack=stack, states=states, observation=None, info={}))
+
+    def restore_if_same_scene(self, scene_id: str, states: tuple[Any, ...]) -> bool:
+        """Restores where the env holds that scene; says whether it does."""
+        base: Any = self.env.unwrapped
+        if base.scene_id != scene_id:
+            return False
+        self.restore(scene_id, states)
+        return True
+
+    def draw(self) -> float:
+        """The base env's next random number in [0, 1): lanes in the same state agree on it. Moves the stream."""
+        return float(self.env.np_random.random())
+
+    def render(self) -> Any:
+        """As the env's own."""
+        return self.env.render()
+
+    def close(self) -> None:
+        """As the env's own."""
+        self.env.close()
+
+
+class LocalLane:
+    """A lane in this process, with the two halves of a call that lanes elsewhere need."""
+
+    def __init__(self, make_env: MakeEnv) -> None:
+        self._lane = Lane(make_env())
+        self._result: Any = None
+
+    def describe(self) -> LaneDescription:
+        """Spaces and stack."""
+        return self._lane.description
+
+    def send(self, command: str, *arguments: Any) -> None:
+        """Runs a method of `Lane`."""
+        self._result = getattr(self._lane, command)(*arguments)
+
+    def receive(self) -> Any:
+        """What it returned."""
+        return self._result
+
+    def close(self) -> None:
+        """Closes the env."""
+        self._lane.close()
+
+
+class WorkerLane:
+    """A lane in its own process. `send` and `receive` come in pairs; between them other lanes may work.
+
+    Construct all lanes first, then `describe` them: processes start side by side.
+    """
+
+    def __init__(self, make_env: MakeEnv, lane_index: int) -> None:
+        self._make_env = CloudpickleWrapper(make_env)
+        self._lane_index = lane_index
+        self._block: ObservationBlock | None = None
+        self._pending: tuple[str, tuple[Any, ...]] = ("", ())
+        # Commands that lead from a fresh env to this moment, and those that lead to its scene.
+        self._log: list[tuple[str, tuple[Any, ...]]] = []
+        self._scene_log: list[tuple[str, tuple[Any, ...]]] = []
+        self._start()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid or 0
+
+    def describe(self) -> LaneDescription:
+        """Spaces and stack, once the worker has built its env. Raises what building it raised."""
+        try:
+            description = self._reply()
+            if self._block is None:
+                self._block = ObservationBlock(description.observation_space, None)
+                weakref.finalize(self, self._block.release)
+            self.send("attach", self._block.name, description.observation_space)
+            self._reply()
+        except _WorkerDiedError:
+            raise WorkerError(
+                f"the worker of lane {self._lane_index} {self._fate()} while it built its env. A script that "
+                'starts workers needs `if __name__ == "__main__":`; workers=0 builds the env in process'
+            ) from None
+        return description
+
+    def send(self, command: str, *arguments: Any) -> None:
+        """Starts a method of `Lane`."""
+        self._pending = (command, arguments)
+        with contextlib.suppress(OSError):  # a dead worker shows when its answer is awaited
+            self._connection.send(self._pending)
+
+    def receive(self) -> Any:
+        """What the method returned. Restarts a worker that died; raises what the method raised."""
+        try:
+            result = self._reply()
+        except _WorkerDiedError:
+            result = self._recover()
+        self._remember(result)
+        return result
+
+    def close(self) -> None:
+        """Ends the process and frees the shared memory; harmless where both are gone."""
+        with contextlib.suppress(OSError):
+            self._connection.send(("close", ()))
+        self._process.join(_CLOSE_TIMEOUT)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._connection.close()
+        if self._block is not None:
+            self._block.release()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, remote = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(remote, self._make_env), name=f"lane-{self._lane_index}", daemon=True
+        )
+        with _one_thread():
+            self._process.start()
+        remote.close()  # the worker's copy is the only one now: when it dies, we read the end of the pipe
+
+    def _reply(self) -> Any:
+        try:
+            failure, result = self._connection.recv()
+        except (EOFError, OSError):
+            raise _WorkerDiedError from None
+        if failure is not None:
+            error, text = failure
+            error.add_note(f"in the worker of lane {self._lane_index} (process {self.pid}):\n{text}")
+            raise error
+        if self._pending[0] in ("reset", "step") and self._block is not None:
+            return (self._block.read(), *result[1:])
+        return result
+
+    def _recover(self) -> Any:
+        """A new worker, brought to this moment, gets the pending command once more."""
+        pending = self._pending
+        fate = self._fate()
+        self._connection.close()
+        self._pending = ("", ())
+        self._start()
+        self.describe()
+        try:
+            for command, arguments in [*self._log, pending]:
+                self.send(command, *arguments)
+                result = self._reply()
+        except _WorkerDiedError:
+            raise WorkerError(
+                f"the worker of lane {self._lane_index} {fate} at {pending[0]!r}, and its successor "
+                f"{self._fate()} as well. Run this lane in process (workers=0) to see why"
+            ) from None
+        return result
+
+    def _remember(self, result: Any) -> None:
+        """Keeps the log short: a seeded reset or a state that passed by replaces what came before."""
+        command, arguments = self._pending
+        if command == "reset":
+            seeded = arguments[0] is not None
+            self._log = [self._pending] if seeded else [*self._log, self._pending]
+            self._scene_log = list(self._log)
+        elif command == "step":
+            self._log.append(self._pending)
+        elif command == "save":
+            self._log = [*self._scene_log, ("restore", result)]
+        elif command == "restore" or (command == "restore_if_same_scene" and result):
+            self._log = [*self._scene_log, ("restore", arguments)]
+
+    def _fate(self) -> str:
+        self._process.join(1.0)
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Processes started inside compute with one thread: the variables are read when numpy is imported."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _serve(connection: Connection, make_env: Callable[[], gym.Env]) -> None:
+    """What a worker does: build the env, then answer commands until told to close or left alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who closes us
+    try:
+        lane = Lane(make_env())
+        connection.send((None, lane.description))
+    except Exception as error:
+        connection.send((_portable(error), None))
+        return
+    block: ObservationBlock | None = None
+    with contextlib.suppress(EOFError, ConnectionResetError):  # the parent is gone
+        while (request := connection.recv())[0] != "close":
+            command, arguments = request
+            try:
+                if command == "attach":
+                    block, result = ObservationBlock(arguments[1], arguments[0]), None
+                else:
+                    result = getattr(lane, command)(*arguments)
+                    if command in ("reset", "step") and block is not None:
+                        block.write(result[0])
+                        result = (None, *result[1:])
+                connection.send((None, result))
+            except Exception as error:
+                connection.send((_portable(error), None))
+    lane.close()
+    if block is not None:
+        block.release()
+
+
+def _portable(error: Exception) -> tuple[Exception, str]:
+    """The exception, or a WorkerError where it cannot travel, and its traceback."""
+    text = traceback.format_exc()
+    try:
+        pickle.loads(pickle.dumps(error))  # both ways: some exceptions fail only when they are read
+    except Exception:
+        return WorkerError(f"{type(error).__name__}: {error}"), text
+    return error, text
