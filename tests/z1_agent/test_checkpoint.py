@@ -1,0 +1,164 @@
+"""Checkpoints: exact resume, atomic replacement, and refusal of what does not fit."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from z1_agent import checkpoint
+from z1_agent.checkpoint import CheckpointError, TrainerState, load, load_policy, save
+from z1_agent.trainable import select
+
+
+@pytest.fixture
+def saved(tmp_path, nano_policy):
+    policy = nano_policy()
+    save(tmp_path / "run", policy, task="OpenDrawer", backend="kitchen")
+    return policy, tmp_path / "run"
+
+
+def test_a_loaded_policy_acts_the_same(saved, observation):
+    policy, path = saved
+    loaded = load(path)
+    assert (loaded.task, loaded.backend, loaded.trainer) == ("OpenDrawer", "kitchen", None)
+    assert loaded.policy.config == policy.config
+    policy.reset(3)
+    loaded.policy.reset(3)
+    np.testing.assert_array_equal(loaded.policy.act(observation(2)), policy.act(observation(2)))
+
+
+def test_pixel_policies_come_back(tmp_path, nano_policy, observation):
+    policy = nano_policy(vision=True, executed_len=4)
+    save(tmp_path / "run", policy, task="OpenDrawer", backend="kitchen")
+    loaded = load_policy(tmp_path / "run")
+    batch = observation(2, vision=True)
+    np.testing.assert_array_equal(loaded.act(batch), policy.act(batch))
+
+
+def train(policy, optimizer, generator, batch, num_steps):
+    actions = np.linspace(-1, 1, 4 * 120, dtype=np.float32).reshape(4, 10, 12)
+    for _ in range(num_steps):
+        optimizer.zero_grad()
+        policy.loss(batch, actions, generator).backward()
+        optimizer.step()
+
+
+def make_optimizer(policy, lr):
+    select(policy, "action_expert")
+    return torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad], lr=lr, weight_decay=0.01)
+
+
+def test_three_steps_resumed_for_three_equal_six(tmp_path, nano_policy, observation):
+    batch = observation(4)
+    whole = nano_policy()
+    train(whole, make_optimizer(whole, 1e-3), torch.Generator().manual_seed(0), batch, 6)
+
+    first, generator = nano_policy(), torch.Generator().manual_seed(0)
+    optimizer = make_optimizer(first, 1e-3)
+    train(first, optimizer, generator, batch, 3)
+    tensors = checkpoint.optimizer_tensors(optimizer, first) | {"rng.noise": generator.get_state()}
+    state = TrainerState(tensors=tensors, values={"iteration": 3})
+    save(tmp_path / "run", first, task="OpenDrawer", backend="kitchen", trainer=state)
+
+    loaded = load(tmp_path / "run")
+    assert loaded.trainer is not None
+    assert loaded.trainer.values == {"iteration": 3}
+    resumed = make_optimizer(loaded.policy, 123.0)  # the learning rate comes back with the state
+    checkpoint.restore_optimizer(resumed, loaded.policy, loaded.trainer.tensors)
+    generator = torch.Generator()
+    generator.set_state(loaded.trainer.tensors["rng.noise"])
+    train(loaded.policy, resumed, generator, batch, 3)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, loaded.policy.state_dict()[name]), name
+
+
+def test_an_optimizer_of_other_parameters_is_refused(nano_policy, observation):
+    policy = nano_policy()
+    select(policy, "all")
+    everything = torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad])
+    train(policy, everything, torch.Generator().manual_seed(0), observation(4), 1)
+    tensors = checkpoint.optimizer_tensors(everything, policy)
+    with pytest.raises(CheckpointError, match="resume with the selection"):
+        checkpoint.restore_optimizer(make_optimizer(policy, 1e-3), policy, tensors)
+
+
+@pytest.mark.parametrize("failing", ["_write_tensors", "_write_synced"])
+def test_a_crash_while_saving_leaves_the_old_checkpoint(saved, nano_policy, monkeypatch, failing):
+    policy, path = saved
+
+    def crash(file, content):
+        file.write_bytes(b"half")
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, failing, crash)
+        with pytest.raises(OSError, match="disk full"):
+            save(path, nano_policy(seed=1), task="OpenDrawer", backend="kitchen")
+    assert torch.equal(load_policy(path).model.action_in.weight, policy.model.action_in.weight)
+    newer = nano_policy(seed=1)
+    save(path, newer, task="OpenDrawer", backend="kitchen")
+    assert torch.equal(load_policy(path).model.action_in.weight, newer.model.action_in.weight)
+    assert [entry.name for entry in path.parent.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("rename_index", [0, 1])
+def test_a_crash_between_the_renames_is_finished_later(saved, nano_policy, monkeypatch, rename_index):
+    policy, path = saved
+    real, calls = checkpoint.os.rename, []
+
+    def crash(source, target):
+        if len(calls) == rename_index:
+            raise OSError("killed")
+        calls.append(target)
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "rename", crash)
+        with pytest.raises(OSError, match="killed"):
+            save(path, nano_policy(seed=1), task="OpenDrawer", backend="kitchen")
+    assert torch.equal(load_policy(path).model.action_in.weight, policy.model.action_in.weight)
+
+
+def edit(path, change):
+    manifest = json.loads((path / "manifest.json").read_text())
+    change(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(format=2), "has format 2, this program reads 1; update"),
+        (lambda m: m.update(kind="lerobot"), "holds 'lerobot', expected 'z1-policy'"),
+        (lambda m: m["layouts"]["ACTION"].reverse(), "ACTION"),
+        (lambda m: m.update(tokenizer="nano-0"), "needs tokenizer 'nano-0'"),
+        (lambda m: m["policy"]["model"].update(chunk_len=True, depth=3), "damaged"),
+        (lambda m: m["policy"]["model"]["expert"].update(mlp_width=64), "do not fit their configuration"),
+        (lambda m: m.pop("normalizer"), "normalizer"),
+        (lambda m: m.pop("files"), "lists no model.safetensors"),
+        (lambda m: m["files"].update({"../model.safetensors": "0"}), "missing|sha256"),
+    ],
+)
+def test_manifests_that_do_not_fit_are_refused(saved, change, message):
+    _, path = saved
+    edit(path, change)
+    with pytest.raises(CheckpointError, match=message):
+        load(path)
+
+
+def test_damaged_files_are_refused(saved, tmp_path):
+    _, path = saved
+    weights = path / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-100])
+    with pytest.raises(CheckpointError, match="truncated or changed"):
+        load(path)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        load(path)
+    (path / "manifest.json").write_text('{"kind": ')
+    with pytest.raises(CheckpointError, match="not JSON"):
+        load(path)
+    with pytest.raises(CheckpointError, match="give the directory of a checkpoint"):
+        load(tmp_path / "nowhere")

@@ -1,0 +1,154 @@
+"""The network against the stored numbers of the public π0.5 code, and what the structure promises."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from z1_agent.flow import flow_matching_error
+from z1_agent.openpi_names import from_openpi
+from z1_agent.pi05 import Pi05, Prefix, pi05, pi05_nano, time_embedding
+
+PARITY = 1e-5  # float32 on a CPU; sums of up to 816 terms in another order move the last two digits
+
+
+def close(came, expected, tolerance=PARITY):
+    torch.testing.assert_close(came, expected, atol=tolerance, rtol=tolerance)
+
+
+def test_prefix_mask_and_kv_match_reference(reference, reference_prefix):
+    mask = reference_prefix.mask
+    assert torch.equal(mask, reference.io["mid.prefix_pad_mask"])
+    valid = mask[:, None, ::16, None]
+    for layer in (0, 2):
+        close(reference_prefix.keys[layer][:, :, ::16] * valid, reference.io[f"mid.prefix_k.{layer}_s"] * valid)
+        close(reference_prefix.values[layer][:, :, ::16] * valid, reference.io[f"mid.prefix_v.{layer}_s"] * valid)
+
+
+def test_time_embedding_matches_reference(reference):
+    came = time_embedding(reference.io["mid.time_grid"], 48)
+    close(came, reference.io["mid.sincos"].float(), 1e-7)
+
+
+@pytest.mark.parametrize("i", range(5))
+def test_velocity_matches_reference(reference, reference_prefix, i):
+    t = reference.io["mid.time_grid"][i].expand(3)
+    with torch.no_grad():
+        close(
+            reference.model.velocity(reference_prefix, reference.io["in.noise"], t), reference.io[f"out.v.noise_t{i}"]
+        )
+
+
+def test_gradients_match_reference(reference):
+    model, io = reference.model, reference.io
+    model.zero_grad()
+    prefix = reference.encode()
+    error = flow_matching_error(
+        lambda x, t: model.velocity(prefix, x, t), io["in.actions"], io["in.noise"], io["in.time"]
+    )
+    close(error.sqrt(), io["out.loss_elem"].sqrt())
+    error.mean().backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    stored = [name for name in io if name.startswith("grad.")]
+    assert len(stored) == 11
+    for name in stored:
+        ours = gradients[from_openpi(name.removeprefix("grad."))]
+        assert (ours - io[name]).norm() <= PARITY * io[name].norm(), name
+    unread = {name for name, gradient in gradients.items() if gradient is None}
+    assert unread == set(model.unread())
+    model.zero_grad()
+
+
+def test_parameter_counts():
+    with torch.device("meta"):
+        full, nano = Pi05(pi05()), Pi05(pi05_nano(scene_width=38, vision=False))
+    assert sum(p.numel() for p in full.parameters()) == 3_353_433_872
+    assert sum(p.numel() for p in nano.parameters()) == 1_813_900
+    without = Pi05(pi05_nano(scene_width=0, vision=False))
+    assert not [name for name, _ in without.named_parameters() if name.startswith(("scene", "vision", "projector"))]
+
+
+@pytest.fixture
+def nano():
+    torch.manual_seed(0)
+    model = Pi05(pi05_nano(scene_width=6, vision=True))
+    torch.nn.init.normal_(model.action_out.weight, std=0.1)  # a fresh model answers almost zero
+    return model
+
+
+def inputs(batch=3, tokens=7):
+    return torch.randint(0, 700, (batch, tokens)), torch.ones(batch, tokens, dtype=torch.bool)
+
+
+def velocity(model, prefix):
+    x = torch.linspace(-1, 1, 120).view(1, 10, 12).expand(len(prefix), -1, -1)
+    with torch.no_grad():
+        return model.velocity(prefix, x, torch.full((len(prefix),), 0.5))
+
+
+def test_masked_tokens_and_cameras_can_be_dropped(nano):
+    tokens, mask = inputs()
+    image, scene = torch.rand(3, 3, 64, 64), torch.randn(3, 6)
+    with torch.no_grad():
+        lean = nano.encode(tokens, mask, {"left": image}, None, scene)
+        padded = nano.encode(
+            torch.nn.functional.pad(tokens, (0, 5)),
+            torch.nn.functional.pad(mask, (0, 5)),
+            {"left": image, "wrist": torch.rand(3, 3, 64, 64)},
+            {"left": torch.ones(3, dtype=torch.bool), "wrist": torch.zeros(3, dtype=torch.bool)},
+            scene,
+        )
+    assert lean.mask.shape[1] == 16 + 4 + 7
+    assert padded.mask.shape[1] == 32 + 4 + 12
+    close(velocity(nano, padded), velocity(nano, lean))
+
+
+def test_each_part_of_the_prefix_moves_the_velocity(nano):
+    tokens, mask = inputs()
+    image, scene = torch.rand(3, 3, 64, 64), torch.randn(3, 6)
+    with torch.no_grad():
+        before = velocity(nano, nano.encode(tokens, mask, {"left": image}, None, scene))
+        for changed in (
+            nano.encode((tokens + 1) % 700, mask, {"left": image}, None, scene),
+            nano.encode(tokens, mask, {"left": image.flip(2)}, None, scene),
+            nano.encode(tokens, mask, {"left": image}, None, scene + 0.5),
+        ):
+            assert (velocity(nano, changed) - before).abs().max() > 1e-4
+
+
+def test_prefix_rows_repeat_and_join(nano):
+    short, long = inputs(2, 3), inputs(2, 9)
+    scene = torch.randn(2, 6)
+    with torch.no_grad():
+        a, b = nano.encode(*short, None, None, scene), nano.encode(*long, None, None, scene)
+    apart = torch.cat([velocity(nano, a), velocity(nano, b)])
+    joined = Prefix.cat([a, b])
+    close(velocity(nano, joined), apart)
+    source = torch.tensor([3, 0, 0])
+    close(velocity(nano, joined.repeat(source)), apart[source])
+    with pytest.raises(ValueError, match="at least one"):
+        Prefix.cat([])
+
+
+def test_a_detached_prefix_keeps_the_trunk_out_of_the_graph(nano):
+    prefix = nano.encode(*inputs(), None, None, torch.randn(3, 6)).detach()
+    nano.velocity(prefix, torch.zeros(3, 10, 12), torch.full((3,), 0.5)).sum().backward()
+    assert nano.embedding.weight.grad is None
+    assert nano.action_in.bias.grad is not None
+
+
+def test_wrong_parts_are_refused(nano):
+    tokens, mask = inputs()
+    with pytest.raises(ValueError, match="scene_width=6"):
+        nano.encode(tokens, mask, None, None, None)
+    with pytest.raises(ValueError, match="resize"):
+        nano.encode(tokens, mask, {"left": torch.rand(3, 3, 32, 32)}, None, torch.randn(3, 6))
+    blind = Pi05(pi05_nano(scene_width=0, vision=False))
+    with pytest.raises(ValueError, match="vision=None"):
+        blind.encode(tokens, mask, {"left": torch.rand(3, 3, 64, 64)}, None, None)
+
+
+def test_trunk_and_expert_must_share_heads():
+    config = pi05_nano(scene_width=0, vision=False)
+    with pytest.raises(ValueError, match=r"trunk\.depth is 4, expert\.depth is 3"):
+        replace(config, expert=replace(config.expert, depth=3))

@@ -1,0 +1,12 @@
+"""The agent: π0.5, its likelihood, and the ways to train it. In the order in which data flows:
+
+tokenizer     prompt text, state bins, token ids
+observation   env observation → model tensors, and actions back
+siglip gemma  the pieces of the network
+pi05          the network: encode(observation) → Prefix, velocity(prefix, x, t)
+flow          Flow-SDE and flow matching, pure functions of a velocity field
+policy        Policy protocol; Pi05Policy = observation + pi05 + flow
+trainable     which tensors learn
+checkpoint    save, load, resume: safetensors and a manifest
+openpi_names  tensor names of openpi checkpoints → ours
+"""

@@ -1,0 +1,278 @@
+"""Checkpoints: a directory of safetensors files and one manifest, written aside and renamed.
+
+    model.safetensors     the weights, by parameter name
+    trainer.safetensors   what a bit-exact resume needs: optimizer moments, states of random generators
+    manifest.json         format, configuration, normaliser, tokenizer, layouts, task, backend, versions, the
+                          trainer's counters, and the sha256 of the tensor files
+
+Nothing is pickled: loading a checkpoint runs no code from it. A checkpoint that does not fit this program is refused
+with what came, what was expected and what to do, never adapted.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from z1_agent.flow import FlowSDE
+from z1_agent.gemma import GemmaConfig
+from z1_agent.observation import Normalizer
+from z1_agent.pi05 import Pi05Config
+from z1_agent.policy import Pi05Policy, PolicyConfig
+from z1_agent.siglip import VisionConfig
+from z1_agent.tokenizer import NanoTokenizer, Tokenizer
+from z1_envs.layout import ACTION, SCENE, STATE, Layout
+
+FORMAT = 1
+KIND = "z1-policy"
+MODEL_FILE, TRAINER_FILE, MANIFEST_FILE = "model.safetensors", "trainer.safetensors", "manifest.json"
+TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {NanoTokenizer.name: NanoTokenizer}
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be read, or does not fit this program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerState:
+    """What a resume needs beside the weights: named tensors, and counters and settings as plain JSON values."""
+
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A loaded checkpoint. task and backend: what the policy was trained on. trainer: None where none was saved."""
+
+    policy: Pi05Policy
+    task: str
+    backend: str
+    trainer: TrainerState | None
+
+
+def save(path: Path, policy: Pi05Policy, *, task: str, backend: str, trainer: TrainerState | None = None) -> None:
+    """Write a checkpoint to the directory `path`; one that is there already is replaced once this one is complete."""
+    path = Path(path)
+    _finish_interrupted(path)
+    aside = _sibling(path, ".tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    tensors = {MODEL_FILE: policy.model.state_dict()}
+    if trainer is not None:
+        tensors[TRAINER_FILE] = dict(trainer.tensors)
+    for name, content in tensors.items():
+        _write_tensors(aside / name, content)
+    manifest = _describe(policy) | {
+        "task": task,
+        "backend": backend,
+        "trainer": None if trainer is None else dict(trainer.values),
+        "files": {name: _sha256(aside / name) for name in tensors},
+    }
+    _write_synced(aside / MANIFEST_FILE, json.dumps(manifest, indent=1, allow_nan=False).encode())
+    _swap(aside, path)
+
+
+def load(path: Path) -> Checkpoint:
+    """The checkpoint in the directory `path`, on the CPU, weights in the precision they were saved in.
+
+    Raises CheckpointError where it is missing, damaged, foreign, newer, or made for other layouts or another tokenizer.
+    """
+    path = Path(path)
+    _finish_interrupted(path)
+    manifest = _read_manifest(path)
+    tensors = {name: _read_tensors(path / name, digest) for name, digest in manifest["files"].items()}
+    try:
+        config = _policy_config(manifest["policy"])
+        _check_fits(path, manifest, config)
+        statistics = {name: np.array(values, np.float32) for name, values in manifest["normalizer"].items()}
+        with torch.device("meta"):  # the weights come from the file: drawing fresh ones would be wasted
+            policy = Pi05Policy(config, Normalizer(**statistics), TOKENIZERS[manifest["tokenizer"]]())
+        policy.model.load_state_dict(tensors[MODEL_FILE], assign=True)
+        trainer = None
+        if manifest["trainer"] is not None:
+            trainer = TrainerState(tensors=tensors[TRAINER_FILE], values=manifest["trainer"])
+        return Checkpoint(policy=policy, task=manifest["task"], backend=manifest["backend"], trainer=trainer)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path / MANIFEST_FILE} is damaged: {error!r}; take another checkpoint") from error
+    except RuntimeError as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"the weights in {path} do not fit their configuration: {error}") from error
+
+
+def load_policy(path: Path) -> Pi05Policy:
+    """The policy of the checkpoint `path`; see `load`."""
+    return load(path).policy
+
+
+def optimizer_tensors(optimizer: torch.optim.AdamW, model: nn.Module) -> dict[str, Tensor]:
+    """The state of `optimizer` by parameter name of `model`, and each group's learning rate in float64."""
+    tensors = {
+        f"state.{name}.{key}": value.detach().clone()
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+    for index, group in enumerate(optimizer.param_groups):
+        tensors[f"group.{index}.lr"] = torch.tensor(float(group["lr"]), dtype=torch.float64)
+    return tensors
+
+
+def restore_optimizer(optimizer: torch.optim.AdamW, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put `optimizer_tensors` back; the next step equals the one that the saved optimizer would have made.
+
+    Raises CheckpointError where the tensors are of other parameters or another number of groups.
+    """
+    parameters = dict(model.named_parameters())
+    learning = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    state: dict[str, dict[str, Tensor]] = {}
+    for full_name, value in tensors.items():
+        name, _, key = full_name.removeprefix("state.").rpartition(".")
+        if not full_name.startswith("state."):
+            continue
+        if name not in parameters or id(parameters[name]) not in learning:
+            raise CheckpointError(
+                f"the saved optimizer trains {name!r}, this one does not; resume with the selection it was saved with"
+            )
+        device = None if key == "step" else parameters[name].device  # AdamW keeps its step counts on the CPU
+        state.setdefault(name, {})[key] = value.clone().to(device)
+    rates = [value for name, value in tensors.items() if name.startswith("group.")]
+    if len(rates) != len(optimizer.param_groups):
+        raise CheckpointError(
+            f"the saved optimizer has {len(rates)} groups, this one {len(optimizer.param_groups)}; "
+            f"resume with the configuration it was saved with"
+        )
+    for name, values in state.items():
+        optimizer.state[parameters[name]] = values
+    for index, group in enumerate(optimizer.param_groups):
+        group["lr"] = tensors[f"group.{index}.lr"].item()
+
+
+def _describe(policy: Pi05Policy) -> dict[str, Any]:
+    statistics = {f.name: getattr(policy.normalizer, f.name).tolist() for f in fields(policy.normalizer)}
+    return {
+        "kind": KIND,
+        "format": FORMAT,
+        "policy": asdict(policy.config),
+        "normalizer": statistics,
+        "tokenizer": policy.tokenizer.name,
+        "layouts": _layouts(policy.config),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+    }
+
+
+def _layouts(config: PolicyConfig) -> dict[str, list[list[Any]]]:
+    """Names and widths of the parts of every vector that the policy reads or writes."""
+    layouts: list[Layout] = [ACTION, STATE]
+    if config.model.scene_width == SCENE.width:
+        layouts.append(SCENE)
+    return {layout.name: [[part.name, part.width] for part in layout.parts] for layout in layouts}
+
+
+def _policy_config(values: dict[str, Any]) -> PolicyConfig:
+    model = dict(values["model"])
+    model["trunk"], model["expert"] = GemmaConfig(**model["trunk"]), GemmaConfig(**model["expert"])
+    model["vision"] = None if model["vision"] is None else VisionConfig(**model["vision"])
+    return PolicyConfig(
+        model=Pi05Config(**model),
+        sde=FlowSDE(**values["sde"]),
+        executed_len=values["executed_len"],
+        cameras=tuple(values["cameras"]),
+    )
+
+
+def _check_fits(path: Path, manifest: dict[str, Any], config: PolicyConfig) -> None:
+    for name, expected in _layouts(config).items():
+        came = manifest["layouts"].get(name)
+        if came != expected:
+            raise CheckpointError(
+                f"{path} was made for {name} = {came}, this program has {expected}: its numbers would land in "
+                f"the wrong places; use the program version that wrote it, or train again"
+            )
+    if manifest["tokenizer"] not in TOKENIZERS:
+        raise CheckpointError(
+            f"{path} needs tokenizer {manifest['tokenizer']!r}, this program has {', '.join(TOKENIZERS)}; "
+            f"use the program version that wrote it, or train again"
+        )
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    if not (path / MANIFEST_FILE).is_file():
+        raise CheckpointError(f"{path} has no {MANIFEST_FILE}; give the directory of a checkpoint")
+    try:
+        manifest = json.loads((path / MANIFEST_FILE).read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"{path / MANIFEST_FILE} is not JSON: {error}; take another checkpoint") from error
+    kind = manifest.get("kind") if isinstance(manifest, dict) else None
+    if kind != KIND:
+        raise CheckpointError(f"{path} holds {kind!r}, expected {KIND!r}; give a checkpoint that this program wrote")
+    if manifest.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {manifest.get('format')!r}, this program reads {FORMAT}; update the program"
+        )
+    if not isinstance(manifest.get("files"), dict) or MODEL_FILE not in manifest["files"]:
+        raise CheckpointError(f"{path / MANIFEST_FILE} lists no {MODEL_FILE}; take another checkpoint")
+    return manifest
+
+
+def _read_tensors(file: Path, digest: str) -> dict[str, Tensor]:
+    if file.name not in (MODEL_FILE, TRAINER_FILE) or not file.is_file():
+        raise CheckpointError(f"{file} is missing; copy the whole directory again or take another checkpoint")
+    came = _sha256(file)
+    if came != digest:
+        raise CheckpointError(
+            f"{file} has sha256 {came}, its manifest says {digest}: truncated or changed; copy the directory again"
+        )
+    try:
+        return load_file(file)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{file} is not a safetensors file: {error}; take another checkpoint") from error
+
+
+def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _write_synced(file: Path, content: bytes) -> None:
+    with file.open("wb") as target:
+        target.write(content)
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _swap(aside: Path, path: Path) -> None:
+    # A directory that is not empty cannot be renamed over. Between the two renames only `.old` is there: whoever comes
+    # next puts it back (`_finish_interrupted`).
+    old = _sibling(path, ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        os.rename(path, old)
+    os.rename(aside, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _finish_interrupted(path: Path) -> None:
+    if not path.exists() and _sibling(path, ".old").exists():
+        os.rename(_sibling(path, ".old"), path)
+
+
+def _sibling(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)

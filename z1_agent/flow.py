@@ -1,0 +1,163 @@
+"""Flow matching and Flow-SDE: the likelihood of a flow policy. Pure functions of a velocity field.
+
+t = 1 is noise, t = 0 is the action; the flow follows dx = v(x, t) dt from 1 to 0 on the grid 1, (K-1)/K,
+…, 1/K, 0. At index i, with t = grid[i] and δ = grid[i] - grid[i+1]:
+
+    ordinary step    x ← x - δ·v
+    random step      x ← μ + std·z,   μ = x - δ·v - (σ²δ / 2t)·(x + (1-t)·v),   std = σ·√δ
+                     σ = a·√(t / (1-t)), with grid[1] for the t of the denominator where t = 1
+
+x + (1-t)·v estimates the noise end of the path, so the correction is the score term that keeps every
+marginal where the ordinary flow has it: with the opposite sign the final standard deviation triples.
+Sources: Flow-GRPO, arXiv 2505.05470; πRL, arXiv 2510.25889.
+
+Axes: B batch, K denoising steps, H chunk length, A action width. A path is [B, K+1, H, A], noise first.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""(x [B, H, A], t [B]) → dx/dt [B, H, A]."""
+
+EVERY_STEP = -1
+"""The value of `index` for a path whose every step was random."""
+
+# Beta(1.5, 1) favours noisy times; the offset keeps t away from 0, where the target no longer depends on x.
+# Source: π0, arXiv 2410.24164, appendix B.
+_BETA_CONCENTRATION, _TIME_SCALE, _TIME_OFFSET = 1.5, 0.999, 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowSDE:
+    """How a path is sampled.
+
+    num_steps: K. noise: the level a > 0. stochastic: "one" draws one random step per
+    sample, "all" makes every step random. The Z-1 paper states both (D.4 and D.3).
+    """
+
+    num_steps: int = 4
+    noise: float = 0.5
+    stochastic: Literal["one", "all"] = "one"
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 2:
+            raise ValueError(f"num_steps is {self.num_steps}; a random first step needs at least 2")
+        if self.noise <= 0:
+            raise ValueError(f"noise is {self.noise}; without noise there is no likelihood, use sample_ode instead")
+        if self.stochastic not in ("one", "all"):
+            raise ValueError(f'stochastic is {self.stochastic!r}; choose "one" or "all"')
+
+
+def time_grid(num_steps: int, device: torch.device | None = None) -> Tensor:
+    """The K+1 times 1, (K-1)/K, …, 1/K, 0."""
+    grid = torch.linspace(1, 1 / num_steps, num_steps, device=device)
+    return torch.cat([grid, grid.new_zeros(1)])
+
+
+def transition(sde: FlowSDE, x: Tensor, velocity: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [B, H, A] and standard deviation [B, 1, 1] of the random step from x [B, H, A] at `index`
+    int64 [B].
+    """
+    grid = time_grid(sde.num_steps, x.device)
+    t = grid[index].view(-1, 1, 1)
+    delta = t - grid[index + 1].view(-1, 1, 1)
+    sigma = sde.noise * (t / (1 - torch.where(t == 1, grid[1], t))).sqrt()
+    correction = sigma**2 * delta / (2 * t)
+    return x - delta * velocity - correction * (x + (1 - t) * velocity), sigma * delta.sqrt()
+
+
+def sample_ode(velocity: Velocity, noise: Tensor, num_steps: int) -> Tensor:
+    """The end [B, H, A] of the ordinary flow from `noise` [B, H, A]: `num_steps` Euler steps."""
+    grid = time_grid(num_steps, noise.device)
+    x = noise
+    for t, following in itertools.pairwise(grid):
+        x = x - (t - following) * velocity(x, t.expand(len(x)))
+    return x
+
+
+def draw_index(sde: FlowSDE, batch: int, generator: torch.Generator) -> Tensor:
+    """Which step of each sample is random, int64 [B]; EVERY_STEP for stochastic="all"."""
+    if sde.stochastic == "all":
+        return torch.full((batch,), EVERY_STEP, device=generator.device)
+    return torch.randint(sde.num_steps, (batch,), generator=generator, device=generator.device)
+
+
+def sample(sde: FlowSDE, velocity: Velocity, noise: Tensor, index: Tensor, generator: torch.Generator) -> Tensor:
+    """A path [B, K+1, H, A] from `noise` [B, H, A], random at `index` (int64 [B], see `draw_index`)."""
+    num_draws = sde.num_steps if sde.stochastic == "all" else 1
+    draws = torch.randn((num_draws, *noise.shape), generator=generator, device=generator.device).to(noise.device)
+    return walk(sde, velocity, noise, index, draws)
+
+
+def walk(sde: FlowSDE, velocity: Velocity, noise: Tensor, index: Tensor, draws: Tensor) -> Tensor:
+    """`sample` with its standard normal draws given: [K, B, H, A] for "all", [1, B, H, A] for "one"."""
+    grid = time_grid(sde.num_steps, noise.device)
+    path = [noise]
+    for step in range(sde.num_steps):
+        x, t = path[-1], grid[step]
+        v = velocity(x, t.expand(len(x)))
+        mean, std = transition(sde, x, v, torch.full_like(index, step))
+        chosen = ((index == step) | (index == EVERY_STEP)).view(-1, 1, 1)
+        path.append(torch.where(chosen, mean + std * draws[step % len(draws)], x - (t - grid[step + 1]) * v))
+    return torch.stack(path, dim=1)
+
+
+def log_prob(sde: FlowSDE, velocity: Velocity, path: Tensor, index: Tensor, *, executed: tuple[int, int]) -> Tensor:
+    """Log-density float32 [B] of the random steps of `path` [B, K+1, H, A] at `index` int64 [B].
+
+    Summed over the executed part only, `executed` = (chunk steps, action entries) counted from the start:
+    what is predicted but never reaches the env must not move the ratio.
+
+    Raises ValueError where `path` does not have K+1 points.
+    """
+    if path.shape[1] != sde.num_steps + 1:
+        raise ValueError(f"a path of {sde.num_steps} steps has {sde.num_steps + 1} points, got {path.shape[1]}")
+    if sde.stochastic == "one":
+        return _step_log_prob(sde, velocity, path, index, executed)
+    steps = [torch.full_like(index, step) for step in range(sde.num_steps)]
+    return torch.stack([_step_log_prob(sde, velocity, path, step, executed) for step in steps]).sum(0)
+
+
+def _step_log_prob(sde: FlowSDE, velocity: Velocity, path: Tensor, index: Tensor, executed: tuple[int, int]) -> Tensor:
+    rows = torch.arange(len(path), device=path.device)
+    x, following = path[rows, index], path[rows, index + 1]
+    mean, std = transition(sde, x, velocity(x, time_grid(sde.num_steps, x.device)[index]).float(), index)
+    part = (slice(None), slice(executed[0]), slice(executed[1]))
+    z = (following[part] - mean[part]) / std
+    return (-0.5 * z**2 - std.log() - 0.5 * math.log(2 * math.pi)).sum((1, 2))
+
+
+def draw_time(batch: int, generator: torch.Generator) -> Tensor:
+    """Training times [B] in [0.001, 1]: Beta(1.5, 1) scaled and shifted, by inversion of its
+    distribution t^1.5.
+    """
+    uniform = torch.rand(batch, generator=generator, device=generator.device)
+    return uniform ** (1 / _BETA_CONCENTRATION) * _TIME_SCALE + _TIME_OFFSET
+
+
+def flow_matching_error(velocity: Velocity, actions: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Squared error [B, H, A] of the velocity on the straight path t·noise + (1-t)·actions at t [B]."""
+    along = t.view(-1, 1, 1)
+    predicted = velocity(along * noise + (1 - along) * actions, t)
+    return (noise - actions - predicted.float()).square()
+
+
+def flow_matching_loss(
+    velocity: Velocity, actions: Tensor, generator: torch.Generator, mask: Tensor | None = None
+) -> Tensor:
+    """Mean flow-matching error, a scalar, of `actions` [B, H, A] at one random time and noise per sample.
+
+    mask: bool [B, H], False for chunk steps that the demonstration no longer has; None where every step
+    counts.
+    """
+    t = draw_time(len(actions), generator).to(actions.device)
+    noise = torch.randn(actions.shape, generator=generator, device=generator.device).to(actions.device)
+    error = flow_matching_error(velocity, actions, noise, t)
+    return error.mean() if mask is None else error[mask].mean()

@@ -1,0 +1,156 @@
+"""Env observations to model tensors, and model actions back to the env's.
+
+An observation of B lanes is a dict::
+
+    "state"        float32 [B, 16]             z1_envs.layout.STATE
+    "scene"        float32 [B, scene_width]    where the policy reads privileged scene state
+    "image_left", "image_right", "image_wrist"   uint8 [B, px, px, 3]   where it reads pixels
+    "instruction"  sequence of B strings
+
+Normalisation is π0.5's: quantiles to [-1, 1] for state and actions. Source: arXiv 2504.16054 and its
+public code's output, of which tests hold examples.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from z1_agent.tokenizer import Tokenizer, state_bins
+from z1_envs.layout import ACTION, STATE
+
+Observation = Mapping[str, Any]
+
+# The formula divides by q99 - q01. Where the data hardly move, the interval is widened around its middle
+# to these widths, so that a rare deviation stays a small number: a tenth of the range of an action, 2 cm
+# or 1° of a state.
+_MIN_ACTION_RANGE, _MIN_STATE_RANGE, _MIN_SCENE_STD = 0.2, 0.02, 0.01
+_SCENE_LIMIT = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalizer:
+    """Statistics of the training data, float32: quantiles of state [16] and action [12], moments of
+    scene [S].
+    """
+
+    state_q01: NDArray
+    state_q99: NDArray
+    action_q01: NDArray
+    action_q99: NDArray
+    scene_mean: NDArray
+    scene_std: NDArray
+
+    def __post_init__(self) -> None:
+        widths = {"state": STATE.width, "action": ACTION.width, "scene": np.shape(self.scene_mean)[0]}
+        for field in fields(self):
+            array, width = np.asarray(getattr(self, field.name), np.float32), widths[field.name.split("_")[0]]
+            if array.shape != (width,) or not np.isfinite(array).all():
+                raise ValueError(f"{field.name} needs {width} finite numbers, got shape {array.shape}: {array}")
+            object.__setattr__(self, field.name, array)
+
+    @staticmethod
+    def fit(state: NDArray, actions: NDArray, scene: NDArray | None) -> "Normalizer":
+        """Statistics of state [N, 16], actions [M, 12] and scene [N, S] (None where the policy reads
+        none).
+        """
+        state_q01, state_q99 = _quantiles(state, _MIN_STATE_RANGE)
+        action_q01, action_q99 = _quantiles(actions, _MIN_ACTION_RANGE)
+        scene = np.zeros((1, 0)) if scene is None else scene
+        return Normalizer(
+            state_q01=state_q01,
+            state_q99=state_q99,
+            action_q01=action_q01,
+            action_q99=action_q99,
+            scene_mean=scene.mean(0),
+            scene_std=np.maximum(scene.std(0), _MIN_SCENE_STD),
+        )
+
+    def state(self, state: NDArray) -> NDArray:
+        """State [..., 16] in its units → model space, mostly in [-1, 1]."""
+        return _normalise(state, self.state_q01, self.state_q99)
+
+    def action(self, action: NDArray) -> NDArray:
+        """Action [..., 12] of the env → model space, mostly in [-1, 1]."""
+        return _normalise(action, self.action_q01, self.action_q99)
+
+    def env_action(self, action: NDArray) -> NDArray:
+        """Action [..., 12] in model space → the env's, clipped to [-1, 1]; the inverse of `action`."""
+        env = (action + 1) / 2 * (self.action_q99 - self.action_q01 + 1e-6) + self.action_q01
+        return np.clip(env, -1, 1).astype(np.float32)
+
+    def scene(self, scene: NDArray) -> NDArray:
+        """Scene [..., S] → zero mean, unit spread; limited, so that one unseen pose cannot drown the
+        others.
+        """
+        return np.clip((scene - self.scene_mean) / self.scene_std, -_SCENE_LIMIT, _SCENE_LIMIT).astype(np.float32)
+
+
+def _quantiles(data: NDArray, min_range: float) -> tuple[NDArray, NDArray]:
+    q01, q99 = np.quantile(data, [0.01, 0.99], axis=0)
+    middle, half = (q01 + q99) / 2, np.maximum(q99 - q01, min_range) / 2
+    return middle - half, middle + half
+
+
+def _normalise(x: NDArray, q01: NDArray, q99: NDArray) -> NDArray:
+    return ((x - q01) / (q99 - q01 + 1e-6) * 2 - 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What `Pi05.encode` takes."""
+
+    tokens: Tensor
+    token_mask: Tensor
+    images: dict[str, Tensor] | None
+    scene: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservationEncoder:
+    """From observations to `Inputs`, reading the `cameras` and, if `reads_scene`, the privileged scene."""
+
+    normalizer: Normalizer
+    tokenizer: Tokenizer
+    cameras: tuple[str, ...]
+    reads_scene: bool
+
+    def __call__(self, observation: Observation, device: torch.device) -> Inputs:
+        """Raises ValueError where a part is missing, has another shape, or is not finite."""
+        if "state" not in observation:
+            raise ValueError(f"the observation has no 'state'; it has {', '.join(observation)}")
+        batch = len(observation["state"])
+        state = _part(observation, "state", batch, STATE.width)
+        instructions = observation.get("instruction")
+        if instructions is None or isinstance(instructions, str) or len(instructions) != batch:
+            raise ValueError(f'"instruction" needs a sequence of {batch} strings, got {instructions!r}')
+        tokens, mask = self.tokenizer.prompts(instructions, state_bins(self.normalizer.state(state)))
+        scene = None
+        if self.reads_scene:
+            scene = self.normalizer.scene(_part(observation, "scene", batch, len(self.normalizer.scene_mean)))
+            scene = torch.from_numpy(scene).to(device)
+        images = {camera: _image(observation, camera, batch, device) for camera in self.cameras}
+        return Inputs(torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device), images or None, scene)
+
+
+def _part(observation: Observation, name: str, batch: int, width: int) -> NDArray:
+    if name not in observation:
+        raise ValueError(f"the observation has no {name!r}, which this policy reads; it has {', '.join(observation)}")
+    array = np.asarray(observation[name], np.float32)
+    if array.shape != (batch, width) or not np.isfinite(array).all():
+        raise ValueError(f"{name!r} needs finite numbers of shape [{batch}, {width}], got {array.shape}: {array}")
+    return array
+
+
+def _image(observation: Observation, camera: str, batch: int, device: torch.device) -> Tensor:
+    if camera not in observation:
+        raise ValueError(f'the observation has no {camera!r}, which this policy reads; make the env with obs="pixels"')
+    array = np.asarray(observation[camera])
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[0] != batch or array.shape[3] != 3:
+        raise ValueError(f"{camera!r} needs uint8 [{batch}, px, px, 3], got {array.dtype} {array.shape}")
+    # To the device as bytes: a quarter of the traffic. A copy, because shared-memory images are read-only or reused.
+    return torch.tensor(array).to(device).permute(0, 3, 1, 2).float() / 255 * 2 - 1

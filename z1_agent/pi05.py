@@ -1,0 +1,338 @@
+"""The π0.5 network: a vision-language trunk encoded once, an action expert that reads its keys and values.
+
+Data flow, with B samples, P prefix tokens, H actions per chunk and A action entries::
+
+    images | scene | language ──► trunk ──► Prefix: keys and values per layer [B, kv_heads, P, head_width]
+                                               │
+    x [B, H, A], t [B] ──► action expert ──────┴──► velocity [B, H, A]
+
+The prefix is one bidirectional block that never sees the actions, so one encoding serves every denoising
+step, every follower that shares the observation, and every epoch while the trunk is frozen. t = 1 is
+noise, t = 0 is the action.
+
+Structure and constants follow the public descriptions of PaliGemma (SigLIP, Gemma) and of π0.5: "π0.5: a
+Vision-Language-Action Model with Open-World Generalization", arXiv 2504.16054. Differences from the
+published model exist only through the configuration: sizes, and privileged scene state as additional
+prefix tokens.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from z1_agent.gemma import AdaRMSNorm, Attention, GatedMLP, GemmaConfig, RMSNorm, rope_table
+from z1_agent.siglip import VisionConfig, VisionTower
+
+# Periods of the time embedding, in units of t. The shortest makes the phase 2πt/0.004: a difference of
+# 1e-7 in t, which is one float32 rounding of a time grid, is visible in the fourth decimal of a ten-step
+# action.
+TIME_MIN_PERIOD, TIME_MAX_PERIOD = 4e-3, 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pi05Config:
+    """The whole network. `vision=None` builds no tower, `scene_width=0` no scene projection.
+
+    Raises ValueError where trunk and expert cannot attend jointly.
+    """
+
+    trunk: GemmaConfig
+    expert: GemmaConfig
+    vision: VisionConfig | None
+    vocab_size: int
+    action_width: int
+    chunk_len: int
+    scene_width: int
+    num_scene_tokens: int
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "num_heads", "num_kv_heads", "head_width"):
+            trunk, expert = getattr(self.trunk, name), getattr(self.expert, name)
+            if trunk != expert:
+                raise ValueError(
+                    f"trunk.{name} is {trunk}, expert.{name} is {expert}: the expert attends to the "
+                    f"trunk's keys and values layer by layer, so make them equal"
+                )
+
+
+def pi05() -> Pi05Config:
+    """The published model: 3,353,433,872 parameters, images of 224 px, chunks of 50 actions of 32 entries."""
+    heads = {"num_heads": 8, "num_kv_heads": 1, "head_width": 256}
+    return Pi05Config(
+        trunk=GemmaConfig(width=2048, depth=18, mlp_width=16384, **heads),
+        expert=GemmaConfig(width=1024, depth=18, mlp_width=4096, **heads),
+        vision=VisionConfig(width=1152, depth=27, mlp_width=4304, num_heads=16, patch=14, image_px=224),
+        vocab_size=257152,
+        action_width=32,
+        chunk_len=50,
+        scene_width=0,
+        num_scene_tokens=0,
+    )
+
+
+def pi05_nano(
+    *, action_width: int = 12, chunk_len: int = 10, scene_width: int, vision: bool, vocab_size: int = 768
+) -> Pi05Config:
+    """The same network with about 2 M parameters, for one CPU core.
+
+    `scene_width` > 0 adds four prefix tokens of privileged scene state; `vision` adds a small tower for
+    images of 64 px (16 tokens each). `vocab_size` leaves room above NanoTokenizer's.
+    """
+    heads = {"num_heads": 4, "num_kv_heads": 1, "head_width": 32}
+    return Pi05Config(
+        trunk=GemmaConfig(width=128, depth=4, mlp_width=256, **heads),
+        expert=GemmaConfig(width=128, depth=4, mlp_width=320, **heads),
+        vision=VisionConfig(width=96, depth=3, mlp_width=192, num_heads=4, patch=16, image_px=64) if vision else None,
+        vocab_size=vocab_size,
+        action_width=action_width,
+        chunk_len=chunk_len,
+        scene_width=scene_width,
+        num_scene_tokens=4 if scene_width else 0,
+    )
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What the action expert reads of an observation.
+
+    keys, values: one tensor per layer [B, kv_heads, P, head_width], keys after the rotary embedding.
+    mask: bool [B, P], False where a token is padding.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    def repeat(self, source: Tensor) -> "Prefix":
+        """Row i of the result is row `source[i]` (int64 [B']) of this prefix."""
+        return self._map(lambda tensor: tensor[source])
+
+    def detach(self) -> "Prefix":
+        """The same numbers outside the autograd graph."""
+        return self._map(Tensor.detach)
+
+    def _map(self, function) -> "Prefix":
+        return Prefix(tuple(map(function, self.keys)), tuple(map(function, self.values)), function(self.mask))
+
+    @staticmethod
+    def cat(prefixes: "list[Prefix]") -> "Prefix":
+        """The rows of all `prefixes` in order, padded to the longest with masked tokens.
+
+        Raises ValueError on an empty list.
+        """
+        if not prefixes:
+            raise ValueError("Prefix.cat got an empty list; it needs at least one prefix")
+        longest = max(prefix.mask.shape[1] for prefix in prefixes)
+
+        def join(layers: list[Tensor]) -> Tensor:
+            return torch.cat([nn.functional.pad(layer, (0, 0, 0, longest - layer.shape[2])) for layer in layers])
+
+        return Prefix(
+            tuple(join(list(layers)) for layers in zip(*(p.keys for p in prefixes), strict=True)),
+            tuple(join(list(layers)) for layers in zip(*(p.values for p in prefixes), strict=True)),
+            torch.cat([nn.functional.pad(p.mask, (0, longest - p.mask.shape[1])) for p in prefixes]),
+        )
+
+
+class TrunkLayer(nn.Module):
+    def __init__(self, config: GemmaConfig) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.width)
+        self.attention = Attention(config)
+        self.mlp_norm = RMSNorm(config.width)
+        self.mlp = GatedMLP(config)
+
+
+class Trunk(nn.Module):
+    """The vision-language trunk. Only its keys and values leave it.
+
+    The published weights hold the last layer's queries, output and MLP and a final norm, which nothing
+    here reads. They are kept (see `Pi05.unread`) so that a checkpoint loads and saves whole, but never
+    computed.
+    """
+
+    def __init__(self, config: GemmaConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TrunkLayer(config) for _ in range(config.depth))
+        self.norm = RMSNorm(config.width)
+
+    def forward(self, x: Tensor, rope: Tensor, mask: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """x [B, P, W], mask bool [B, P] → keys and values per layer."""
+        cache = []
+        for layer in self.layers:
+            assert isinstance(layer, TrunkLayer)
+            normed = layer.attention_norm(x)
+            cache.append(layer.attention.keys_values(normed, rope))
+            if len(cache) < len(self.layers):
+                x = x + layer.attention(normed, rope, *cache[-1], mask[:, None, None])
+                x = x + layer.mlp(layer.mlp_norm(x))
+        keys, values = zip(*cache, strict=True)
+        return keys, values
+
+
+class ExpertLayer(nn.Module):
+    """One layer of the action expert: attends to the prefix of the same depth and to its own tokens."""
+
+    def __init__(self, config: GemmaConfig) -> None:
+        super().__init__()
+        self.attention_norm = AdaRMSNorm(config.width)
+        self.attention = Attention(config)
+        self.mlp_norm = AdaRMSNorm(config.width)
+        self.mlp = GatedMLP(config)
+
+    def forward(self, x, condition, rope, prefix_keys, prefix_values, mask: Tensor) -> Tensor:
+        """x [B, H, W], condition [B, W], prefix [B, kv_heads, P, head_width], mask [B, 1, 1, P + H] →
+        [B, H, W].
+        """
+        normed, gate = self.attention_norm(x, condition)
+        keys, values = self.attention.keys_values(normed, rope)
+        keys, values = torch.cat([prefix_keys, keys], dim=2), torch.cat([prefix_values, values], dim=2)
+        x = torch.addcmul(x, gate, self.attention(normed, rope, keys, values, mask))
+        normed, gate = self.mlp_norm(x, condition)
+        return torch.addcmul(x, gate, self.mlp(normed))
+
+
+class Expert(nn.Module):
+    """The action expert's layers and final norm (which uses scale and shift only)."""
+
+    def __init__(self, config: GemmaConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(ExpertLayer(config) for _ in range(config.depth))
+        self.norm = AdaRMSNorm(config.width)
+
+    def forward(self, x: Tensor, condition: Tensor, rope: Tensor, prefix: Prefix) -> Tensor:
+        """x [B, H, W], condition [B, W] → [B, H, W]."""
+        mask = nn.functional.pad(prefix.mask, (0, x.shape[1]), value=True)[:, None, None]
+        for layer, keys, values in zip(self.layers, prefix.keys, prefix.values, strict=True):
+            x = layer(x, condition, rope, keys, values, mask)
+        return self.norm(x, condition)[0]
+
+
+def time_embedding(t: Tensor, width: int) -> Tensor:
+    """Sines and cosines [B, width] of t [B] at log-spaced periods; float64 inside, because the phase
+    is 2πt/0.004.
+    """
+    exponent = torch.linspace(0, 1, width // 2, dtype=torch.float64, device=t.device)
+    period = TIME_MIN_PERIOD * (TIME_MAX_PERIOD / TIME_MIN_PERIOD) ** exponent
+    phase = t.double()[:, None] * (2 * math.pi / period)
+    return torch.cat([phase.sin(), phase.cos()], dim=-1).float()
+
+
+class Pi05(nn.Module):
+    """The network. See the module's docstring for the data flow.
+
+    Fresh weights are made for training from scratch: unit-scale activations and near-identity residual
+    blocks.
+    """
+
+    def __init__(self, config: Pi05Config) -> None:
+        super().__init__()
+        self.config = config
+        trunk, expert = config.trunk, config.expert
+        if config.vision is not None:
+            self.vision = VisionTower(config.vision)
+            self.projector = nn.Linear(config.vision.width, trunk.width)
+        if config.scene_width > 0:
+            self.scene = nn.Linear(config.scene_width, config.num_scene_tokens * trunk.width)
+        self.embedding = nn.Embedding(config.vocab_size, trunk.width)
+        self.trunk = Trunk(trunk)
+        self.expert = Expert(expert)
+        self.action_in = nn.Linear(config.action_width, expert.width)
+        self.action_out = nn.Linear(expert.width, config.action_width)
+        self.time_in = nn.Linear(expert.width, expert.width)
+        self.time_out = nn.Linear(expert.width, expert.width)
+        initialise(self)
+
+    def encode(
+        self,
+        tokens: Tensor,
+        token_mask: Tensor,
+        images: dict[str, Tensor] | None,
+        image_mask: dict[str, Tensor] | None,
+        scene: Tensor | None,
+    ) -> Prefix:
+        """The prefix of B observations.
+
+        tokens: int64 [B, T]; token_mask: bool [B, T], at least one True per row.
+        images: [B, 3, px, px] in [-1, 1] by camera, in prefix order; image_mask: bool [B] by camera, False
+        where the camera is missing, None where none is. scene: [B, scene_width], given exactly where the
+        config has one.
+
+        Raises ValueError where the parts given are not those that the config has.
+        """
+        self._check(images, scene)
+        parts, masks = [], []
+        if images:
+            features = self.projector(self.vision(torch.cat(list(images.values()))))
+            parts += features.chunk(len(images))
+            for camera, part in zip(images, parts, strict=True):
+                present = token_mask.new_ones(len(part)) if image_mask is None else image_mask[camera]
+                masks.append(present[:, None].expand(part.shape[:2]))
+        if scene is not None:
+            parts.append(self.scene(scene).view(len(scene), -1, self.config.trunk.width))
+            masks.append(token_mask.new_ones(parts[-1].shape[:2]))
+        parts.append(self.embedding(tokens) * math.sqrt(self.config.trunk.width))
+        masks.append(token_mask)
+        mask = torch.cat(masks, dim=1)
+        # Masked tokens take no position, so dropping them changes nothing for the others.
+        rope = rope_table(mask.cumsum(1) - 1, self.config.trunk.head_width)
+        keys, values = self.trunk(torch.cat(parts, dim=1), rope, mask)
+        return Prefix(keys, values, mask)
+
+    def velocity(self, prefix: Prefix, x: Tensor, t: Tensor) -> Tensor:
+        """dx/dt at x [B, H, A] and t [B]; t = 1 is noise, t = 0 the action. Returns [B, H, A]."""
+        condition = time_embedding(t, self.config.expert.width).to(self.time_in.weight.dtype)
+        condition = nn.functional.silu(self.time_in(condition))
+        condition = nn.functional.silu(self.time_out(condition))
+        positions = prefix.mask.sum(1, keepdim=True) + torch.arange(x.shape[1], device=x.device)
+        rope = rope_table(positions, self.config.expert.head_width)
+        return self.action_out(self.expert(self.action_in(x), condition, rope, prefix))
+
+    def unread(self) -> list[str]:
+        """Names of the parameters that no computation reads (see `Trunk`): they never get a gradient."""
+        last = f"trunk.layers.{self.config.trunk.depth - 1}."
+        read = tuple(last + part for part in ("attention_norm.", "attention.k.", "attention.v."))
+        tail = [name for name, _ in self.named_parameters() if name.startswith(last)]
+        return ["trunk.norm.weight", *(name for name in tail if not name.startswith(read))]
+
+    def _check(self, images: dict[str, Tensor] | None, scene: Tensor | None) -> None:
+        if images and self.config.vision is None:
+            raise ValueError(f"got images {', '.join(images)}, but the config has vision=None; drop them or set vision")
+        width = None if scene is None else scene.shape[-1]
+        if width != (self.config.scene_width or None):
+            raise ValueError(
+                f"got scene state of width {width}, the config has scene_width={self.config.scene_width}; "
+                f'make the env with obs="state" for a policy with scene tokens, and without them otherwise'
+            )
+
+
+@torch.no_grad()
+def initialise(model: Pi05) -> None:
+    """Weights for training from scratch.
+
+    Every modulation starts as plain RMSNorm with an open gate. The published recipe starts with closed gates,
+    for an expert beside a trained trunk; on a toy regression from scratch, open ones learn faster.
+    """
+    branch_scale = (2 * model.config.trunk.depth) ** -0.5
+    for name, module in model.named_modules():
+        if name.endswith(".modulation") and isinstance(module, nn.Linear):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+            module.bias[2 * module.in_features :] = 1.0
+        elif isinstance(module, nn.Linear | nn.Conv2d):
+            fan_in = module.weight[0].numel()
+            ends_a_branch = name.endswith((".out", ".down"))
+            nn.init.normal_(module.weight, std=fan_in**-0.5 * (branch_scale if ends_a_branch else 1.0))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)
+        elif isinstance(module, VisionTower):
+            nn.init.normal_(module.position, std=0.02)
+    # A first prediction near zero: the target's scale is set by the noise, whose variance is 1.
+    nn.init.normal_(model.action_out.weight, std=0.02 * model.config.expert.width**-0.5)

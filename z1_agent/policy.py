@@ -1,0 +1,175 @@
+"""The policy: observations in, chunks and their likelihood out.
+
+B lanes, H chunk length, A the env's 12 action entries, K denoising steps. The network works on its own
+action width (12 for nano, 32 for the published weights): a path keeps that width, a chunk has the env's.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from z1_agent import flow
+from z1_agent.flow import FlowSDE
+from z1_agent.observation import Normalizer, Observation, ObservationEncoder
+from z1_agent.pi05 import Pi05, Pi05Config, Prefix
+from z1_agent.tokenizer import Tokenizer
+from z1_envs.layout import ACTION, CAMERAS
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One decision of B lanes.
+
+    chunk: float32 [B, E, 12], the E steps to execute, in the env's action space. path: [B, K+1, H, A] in
+    model space, noise first. index: int64 [B], the random step of each path (`flow.EVERY_STEP` for all).
+    logprob: float32 [B].
+    """
+
+    chunk: NDArray
+    path: Tensor
+    index: Tensor
+    logprob: Tensor
+
+
+class Policy(Protocol):
+    """What rollouts and updates need of a policy. Every policy is also an agent, through `act`."""
+
+    def encode(self, observation: Observation) -> Prefix: ...
+    def sample(self, prefix: Prefix, generator: torch.Generator) -> Sample: ...
+    def log_prob(self, observation_or_prefix: Observation | Prefix, path: Tensor, index: Tensor) -> Tensor: ...
+    def act(self, observation: Observation) -> NDArray: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """model: the network. sde: how paths are sampled. executed_len: chunk steps that reach the env [steps].
+
+    cameras: which images the policy reads, in the order of the prefix; empty for none.
+
+    Raises ValueError where the parts do not fit each other.
+    """
+
+    model: Pi05Config
+    sde: FlowSDE
+    executed_len: int
+    cameras: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.executed_len <= self.model.chunk_len:
+            raise ValueError(f"executed_len is {self.executed_len}; it lies in 1..{self.model.chunk_len} (chunk_len)")
+        if self.model.action_width < ACTION.width:
+            raise ValueError(f"model.action_width is {self.model.action_width}; the env has {ACTION.width} entries")
+        unknown = [camera for camera in self.cameras if camera not in CAMERAS]
+        if unknown:
+            raise ValueError(f"no camera {', '.join(unknown)}; choose among {', '.join(CAMERAS)}")
+        if bool(self.cameras) != (self.model.vision is not None):
+            raise ValueError(
+                f"cameras is {self.cameras} and model.vision is {self.model.vision}: "
+                f"a policy that reads cameras has a vision tower, and the other way round"
+            )
+
+
+class Pi05Policy(nn.Module):
+    """π0.5 with its normalisation, prompt and Flow-SDE."""
+
+    def __init__(self, config: PolicyConfig, normalizer: Normalizer, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        if tokenizer.vocab_size > config.model.vocab_size:
+            raise ValueError(
+                f"tokenizer {tokenizer.name} has {tokenizer.vocab_size} tokens, the model's vocab_size is "
+                f"{config.model.vocab_size}; raise vocab_size"
+            )
+        if len(normalizer.scene_mean) != config.model.scene_width:
+            raise ValueError(
+                f"the normalizer has {len(normalizer.scene_mean)} scene entries, the model's scene_width is "
+                f"{config.model.scene_width}; fit the normalizer on the scene that the policy reads"
+            )
+        self.config = config
+        self.normalizer = normalizer
+        self.tokenizer = tokenizer
+        self.model = Pi05(config.model)
+        self._read = ObservationEncoder(
+            normalizer=normalizer,
+            tokenizer=tokenizer,
+            cameras=config.cameras,
+            reads_scene=config.model.scene_width > 0,
+        )
+        self._act_noise = torch.Generator().manual_seed(0)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.action_out.weight.device
+
+    def reset(self, seed: int) -> None:
+        """Seed the noise that `act` starts from."""
+        self._act_noise.manual_seed(seed)
+
+    def encode(self, observation: Observation) -> Prefix:
+        """The prefix of B observations, in the autograd graph where the trunk trains."""
+        inputs = self._read(observation, self.device)
+        return self.model.encode(inputs.tokens, inputs.token_mask, inputs.images, None, inputs.scene)
+
+    @torch.no_grad()
+    def sample(self, prefix: Prefix, generator: torch.Generator) -> Sample:
+        """One random decision per row of `prefix`."""
+        index = flow.draw_index(self.config.sde, len(prefix), generator).to(self.device)
+        noise = self._noise(len(prefix), generator)
+        path = flow.sample(self.config.sde, self._velocity(prefix), noise, index, generator)
+        return Sample(self._env_chunk(path[:, -1]), path, index, self.log_prob(prefix, path, index))
+
+    def log_prob(self, observation_or_prefix: Observation | Prefix, path: Tensor, index: Tensor) -> Tensor:
+        """Log-density float32 [B] of the executed part of `path` [B, K+1, H, A] at its random steps
+        `index` [B].
+        """
+        prefix = self._prefix(observation_or_prefix)
+        executed = (self.config.executed_len, ACTION.width)
+        return flow.log_prob(self.config.sde, self._velocity(prefix), path, index, executed=executed)
+
+    def loss(
+        self,
+        observation_or_prefix: Observation | Prefix,
+        actions: NDArray,
+        generator: torch.Generator,
+        mask: NDArray | None = None,
+    ) -> Tensor:
+        """Flow-matching loss, a scalar, of demonstrated `actions` [B, H, 12] in the env's space.
+
+        mask: bool [B, H], False for chunk steps behind the end of a demonstration.
+
+        Raises ValueError where `actions` have another shape.
+        """
+        expected = (self.config.model.chunk_len, ACTION.width)
+        if actions.shape[1:] != expected:
+            raise ValueError(f"actions need shape [B, {expected[0]}, {expected[1]}], got {list(actions.shape)}")
+        prefix = self._prefix(observation_or_prefix)
+        target = torch.from_numpy(self.normalizer.action(actions)).to(self.device)
+        target = nn.functional.pad(target, (0, self.config.model.action_width - ACTION.width))
+        real = None if mask is None else torch.from_numpy(mask).to(self.device)
+        return flow.flow_matching_loss(self._velocity(prefix), target, generator, real)
+
+    @torch.no_grad()
+    def act(self, observation: Observation) -> NDArray:
+        """The chunk float32 [B, E, 12] to execute, by the ordinary flow from fresh noise."""
+        prefix = self.encode(observation)
+        noise = self._noise(len(prefix), self._act_noise)
+        return self._env_chunk(flow.sample_ode(self._velocity(prefix), noise, self.config.sde.num_steps))
+
+    def _prefix(self, observation_or_prefix: Observation | Prefix) -> Prefix:
+        if isinstance(observation_or_prefix, Prefix):
+            return observation_or_prefix
+        return self.encode(observation_or_prefix)
+
+    def _velocity(self, prefix: Prefix) -> flow.Velocity:
+        return lambda x, t: self.model.velocity(prefix, x, t)
+
+    def _noise(self, batch: int, generator: torch.Generator) -> Tensor:
+        shape = (batch, self.config.model.chunk_len, self.config.model.action_width)
+        return torch.randn(shape, generator=generator, device=generator.device).to(self.device)
+
+    def _env_chunk(self, actions: Tensor) -> NDArray:
+        executed = actions[:, : self.config.executed_len, : ACTION.width]
+        return self.normalizer.env_action(executed.float().cpu().numpy())

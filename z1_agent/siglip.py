@@ -1,0 +1,81 @@
+"""The vision tower: SigLIP (arXiv 2303.15343) as PaliGemma uses it, without a pooling head."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+NORM_EPS = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionConfig:
+    """The SigLIP tower: square images of `image_px` [px], one token per `patch` × `patch` [px]."""
+
+    width: int
+    depth: int
+    mlp_width: int
+    num_heads: int
+    patch: int
+    image_px: int
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens per image."""
+        return (self.image_px // self.patch) ** 2
+
+
+class VisionAttention(nn.Module):
+    """Full self-attention over the patches, with biases."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.q = nn.Linear(config.width, config.width)
+        self.k = nn.Linear(config.width, config.width)
+        self.v = nn.Linear(config.width, config.width)
+        self.out = nn.Linear(config.width, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (p(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for p in (self.q, self.k, self.v))
+        return self.out(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class VisionLayer(nn.Module):
+    """Pre-norm transformer layer with a GELU (tanh) MLP."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.attention = VisionAttention(config)
+        self.mlp_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.up = nn.Linear(config.width, config.mlp_width)
+        self.down = nn.Linear(config.mlp_width, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.attention_norm(x))
+        return x + self.down(nn.functional.gelu(self.up(self.mlp_norm(x)), approximate="tanh"))
+
+
+class VisionTower(nn.Module):
+    """Images [B, 3, px, px] in [-1, 1] → patch features [B, num_tokens, width]."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.image_px = config.image_px
+        self.patch = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
+        self.position = nn.Parameter(torch.empty(config.num_tokens, config.width))
+        self.layers = nn.ModuleList(VisionLayer(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Raises ValueError where the images have another size."""
+        if images.shape[1:] != (3, self.image_px, self.image_px):
+            raise ValueError(
+                f"the vision tower reads images [B, 3, {self.image_px}, {self.image_px}], "
+                f"got {list(images.shape)}: render at {self.image_px} px or resize"
+            )
+        x = self.patch(images).flatten(2).transpose(1, 2) + self.position
+        for layer in self.layers:
+            x = layer(x)
+        return self.norm(x)

@@ -1,0 +1,120 @@
+"""Prompts and their tokens.
+
+The prompt follows π0.5: the normalised state in 256 bins, in words, behind the instruction. Source: arXiv
+2504.16054 and the public tokenizer's output, of which tests hold examples. `NanoTokenizer` is this
+project's own small vocabulary: one token per state bin and per word of the kitchen's instructions, so that
+a prompt of 16 bins takes about 30 tokens.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+NUM_BINS = 256
+_BIN_EDGES = np.linspace(-1, 1, NUM_BINS + 1)[:-1]
+
+
+def state_bins(state: NDArray) -> NDArray:
+    """Bins int64 [..., S] of the normalised state: 0..255 over [-1, 1], 255 above, -1 below, as π0.5
+    was trained.
+    """
+    return np.searchsorted(_BIN_EDGES, state, side="right") - 1
+
+
+def clean(instruction: str) -> str:
+    """The instruction as it stands in a prompt."""
+    return instruction.strip().replace("_", " ").replace("\n", " ")
+
+
+def prompt(instruction: str, bins: NDArray) -> str:
+    """The prompt of one observation; bins int64 [S]."""
+    return f"Task: {clean(instruction)}, State: {' '.join(map(str, bins))};\nAction: "
+
+
+class Tokenizer(Protocol):
+    """Prompts to token ids. `name` identifies the vocabulary: equal names give equal ids."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def vocab_size(self) -> int: ...
+    def prompts(self, instructions: Sequence[str], bins: NDArray) -> tuple[NDArray, NDArray]:
+        """Ids int64 [B, T] and mask bool [B, T] of B prompts, T the longest; bins int64 [B, S]."""
+        ...
+
+
+# Words of the instructions of the 24 tasks, then the objects and receptacles they name.
+_WORDS = """
+a and at button close coffee counter dispenser door doors drawer faucet for from front in into it left
+located machine middle of off on onto open out pick place press rear right serve sink spout start stop the
+to turn under up with center bottom top back burner cabinet fridge hinge kitchen microwave navigate shelf
+single double stove toaster oven
+
+alcohol apple asparagus avocado bagel baguette banana bar barrel basket bean beer bell block bottle bottled
+bowl box boxed bread broccoli cake can candle canned carrot cereal cheese chicken chips chocolate colander
+condiment container corn croissant cucumber cup cupcake cutting board donut drink drumstick dates egg
+eggplant fish food fork garlic ginger grapes hot dog honey ice cream jam jar jug juice ketchup kettle kiwi
+knife ladle lemon lid lime liquor lollipop mango marshmallow meat milk muffin mug mushroom mustard nut nuts
+oil onion orange pan pancake pastry peach peanut pear pepper pineapple pizza plate pot potato rolling pin
+salsa sandwich sauce sausage scissors shaker shrimp skewers soap soda spatula sponge spoon spray squash
+steak straw strawberry sugar sweet syrup tangerine tea teapot thermos tomato tofu tong tray tupperware
+utensil vegetable vinegar waffle water whisk wine yogurt
+"""
+_SPECIAL = ("<pad>", "<bos>", "Task:", ", State:", ";\nAction: ", ".")
+_BINS = tuple(f" {bin_index}" for bin_index in range(-1, NUM_BINS))
+
+
+def _words() -> tuple[str, ...]:
+    words = _WORDS.split()
+    first = ("Open", "Close", "Pick", "Place", "Press", "Turn", "Navigate", "Start", "Stop")
+    return tuple(f" {word}" for word in dict.fromkeys((*words, *first)))
+
+
+_PIECES = (*_SPECIAL, *_BINS, *_words())
+_IDS = {piece: index for index, piece in enumerate(_PIECES)}
+_PAD, _BOS, _TASK, _STATE, _ACTION = range(5)
+_FIRST_BIN = len(_SPECIAL) + 1  # the id of bin 0; bin -1 stands before it
+_SPLIT = re.compile(r"Task:|, State:|;\nAction: | -?[0-9]+| [A-Za-z]+|.", re.DOTALL)
+
+
+class NanoTokenizer:
+    """The vocabulary above, then 256 bytes for everything else."""
+
+    name = "nano-" + hashlib.sha256("\0".join(_PIECES).encode()).hexdigest()[:12]
+    vocab_size = len(_PIECES) + 256
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, without the leading one that `prompts` adds."""
+        return list(_encode(text))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`; `decode(encode(text)) == text`. Padding and the leading token read as
+        nothing.
+        """
+        pieces = (_PIECES[i].encode() if i < len(_PIECES) else bytes([i - len(_PIECES)]) for i in ids if i > _BOS)
+        return b"".join(pieces).decode(errors="replace")
+
+    def prompts(self, instructions: Sequence[str], bins: NDArray) -> tuple[NDArray, NDArray]:
+        """See `Tokenizer`; the same ids as `encode(prompt(...))`, without writing the numbers out."""
+        heads = [(_BOS, _TASK, *_encode(f" {clean(text)}"), _STATE) for text in instructions]
+        lengths = np.array([len(head) for head in heads]) + bins.shape[1] + 1
+        ids = np.full((len(heads), lengths.max()), _PAD)
+        for row, head, row_bins, length in zip(ids, heads, bins + _FIRST_BIN, lengths, strict=True):
+            row[: len(head)] = head
+            row[len(head) : length - 1] = row_bins
+            row[length - 1] = _ACTION
+        return ids, np.arange(ids.shape[1]) < lengths[:, None]
+
+
+@lru_cache(maxsize=4096)
+def _encode(text: str) -> tuple[int, ...]:
+    ids: list[int] = []
+    for piece in _SPLIT.findall(text):
+        known = _IDS.get(piece)
+        ids += [known] if known is not None else [len(_PIECES) + byte for byte in piece.encode()]
+    return tuple(ids)
