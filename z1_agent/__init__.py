@@ -6,6 +6,10 @@ siglip gemma  the pieces of the network
 pi05          the network: encode(observation) → Prefix, velocity(prefix, x, t)
 flow          Flow-SDE and flow matching, pure functions of a velocity field
 policy        Policy protocol; Pi05Policy = observation + pi05 + flow
+tree          RolloutTree: decisions as arrays, parents before children
+rollout       growing a tree in a branching vector env
+advantage     returns, group and tree advantages
+loss          clipped surrogate
 trainable     which tensors learn
 checkpoint    save, load, resume: safetensors and a manifest
 openpi_names  tensor names of openpi checkpoints → ours

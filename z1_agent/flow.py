@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
-"""(x [B, H, A], t [B]) → dx/dt [B, H, A]."""
+"""(x [B, H, A], t [B], or [1] where all rows share it) → dx/dt [B, H, A]."""
 
 EVERY_STEP = -1
 """The value of `index` for a path whose every step was random."""
@@ -65,12 +65,16 @@ def transition(sde: FlowSDE, x: Tensor, velocity: Tensor, index: Tensor) -> tupl
     """Mean [B, H, A] and standard deviation [B, 1, 1] of the random step from x [B, H, A] at `index`
     int64 [B].
     """
-    grid = time_grid(sde.num_steps, x.device)
-    t = grid[index].view(-1, 1, 1)
-    delta = t - grid[index + 1].view(-1, 1, 1)
-    sigma = sde.noise * (t / (1 - torch.where(t == 1, grid[1], t))).sqrt()
+    t, delta, sigma = _coefficients(sde, index)
     correction = sigma**2 * delta / (2 * t)
     return x - delta * velocity - correction * (x + (1 - t) * velocity), sigma * delta.sqrt()
+
+
+def _coefficients(sde: FlowSDE, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    grid = time_grid(sde.num_steps, index.device)
+    t = grid[index].view(-1, 1, 1)
+    delta = t - grid[index + 1].view(-1, 1, 1)
+    return t, delta, sde.noise * (t / (1 - torch.where(t == 1, grid[1], t))).sqrt()
 
 
 def sample_ode(velocity: Velocity, noise: Tensor, num_steps: int) -> Tensor:
@@ -78,7 +82,7 @@ def sample_ode(velocity: Velocity, noise: Tensor, num_steps: int) -> Tensor:
     grid = time_grid(num_steps, noise.device)
     x = noise
     for t, following in itertools.pairwise(grid):
-        x = x - (t - following) * velocity(x, t.expand(len(x)))
+        x = x - (t - following) * velocity(x, t[None])
     return x
 
 
@@ -89,20 +93,38 @@ def draw_index(sde: FlowSDE, batch: int, generator: torch.Generator) -> Tensor:
     return torch.randint(sde.num_steps, (batch,), generator=generator, device=generator.device)
 
 
-def sample(sde: FlowSDE, velocity: Velocity, noise: Tensor, index: Tensor, generator: torch.Generator) -> Tensor:
-    """A path [B, K+1, H, A] from `noise` [B, H, A], random at `index` (int64 [B], see `draw_index`)."""
+def sample(
+    sde: FlowSDE,
+    velocity: Velocity,
+    noise: Tensor,
+    index: Tensor,
+    generator: torch.Generator,
+    *,
+    executed: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """A path [B, K+1, H, A] from `noise` [B, H, A], random at `index` (int64 [B], see `draw_index`), and its
+    log-density [B] as `log_prob` defines it, without another velocity: the normal draws already tell it.
+    """
     num_draws = sde.num_steps if sde.stochastic == "all" else 1
     draws = torch.randn((num_draws, *noise.shape), generator=generator, device=generator.device).to(noise.device)
-    return walk(sde, velocity, noise, index, draws)
+    path = walk(sde, velocity, noise, index, draws)
+    steps = _random_steps(sde, index)
+    logprobs = []
+    for z, step in zip(draws, steps, strict=True):
+        _, delta, sigma = _coefficients(sde, step)
+        logprobs.append(_log_density(z, sigma * delta.sqrt(), executed))
+    return path, torch.stack(logprobs).sum(0)
 
 
 def walk(sde: FlowSDE, velocity: Velocity, noise: Tensor, index: Tensor, draws: Tensor) -> Tensor:
-    """`sample` with its standard normal draws given: [K, B, H, A] for "all", [1, B, H, A] for "one"."""
+    """The path of `sample` with its standard normal draws given: [K, B, H, A] for "all", [1, B, H, A] for
+    "one".
+    """
     grid = time_grid(sde.num_steps, noise.device)
     path = [noise]
     for step in range(sde.num_steps):
         x, t = path[-1], grid[step]
-        v = velocity(x, t.expand(len(x)))
+        v = velocity(x, t[None])
         mean, std = transition(sde, x, v, torch.full_like(index, step))
         chosen = ((index == step) | (index == EVERY_STEP)).view(-1, 1, 1)
         path.append(torch.where(chosen, mean + std * draws[step % len(draws)], x - (t - grid[step + 1]) * v))
@@ -119,19 +141,25 @@ def log_prob(sde: FlowSDE, velocity: Velocity, path: Tensor, index: Tensor, *, e
     """
     if path.shape[1] != sde.num_steps + 1:
         raise ValueError(f"a path of {sde.num_steps} steps has {sde.num_steps + 1} points, got {path.shape[1]}")
-    if sde.stochastic == "one":
-        return _step_log_prob(sde, velocity, path, index, executed)
-    steps = [torch.full_like(index, step) for step in range(sde.num_steps)]
-    return torch.stack([_step_log_prob(sde, velocity, path, step, executed) for step in steps]).sum(0)
-
-
-def _step_log_prob(sde: FlowSDE, velocity: Velocity, path: Tensor, index: Tensor, executed: tuple[int, int]) -> Tensor:
     rows = torch.arange(len(path), device=path.device)
-    x, following = path[rows, index], path[rows, index + 1]
-    mean, std = transition(sde, x, velocity(x, time_grid(sde.num_steps, x.device)[index]).float(), index)
-    part = (slice(None), slice(executed[0]), slice(executed[1]))
-    z = (following[part] - mean[part]) / std
-    return (-0.5 * z**2 - std.log() - 0.5 * math.log(2 * math.pi)).sum((1, 2))
+    grid = time_grid(sde.num_steps, path.device)
+    logprobs = []
+    for step in _random_steps(sde, index):
+        x, following = path[rows, step], path[rows, step + 1]
+        mean, std = transition(sde, x, velocity(x, grid[step]).float(), step)
+        logprobs.append(_log_density((following - mean) / std, std, executed))
+    return torch.stack(logprobs).sum(0)
+
+
+def _random_steps(sde: FlowSDE, index: Tensor) -> list[Tensor]:
+    if sde.stochastic == "one":
+        return [index]
+    return [torch.full_like(index, step) for step in range(sde.num_steps)]
+
+
+def _log_density(z: Tensor, std: Tensor, executed: tuple[int, int]) -> Tensor:
+    part = z[:, : executed[0], : executed[1]]
+    return (-0.5 * part**2 - std.log() - 0.5 * math.log(2 * math.pi)).sum((1, 2))
 
 
 def draw_time(batch: int, generator: torch.Generator) -> Tensor:

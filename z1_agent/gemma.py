@@ -64,7 +64,7 @@ class AdaRMSNorm(nn.Module):
         self.modulation = nn.Linear(width, 3 * width)
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, H, W], condition [B, W] → normed [B, H, W], gate [B, 1, W]."""
+        """x [B, H, W], condition [B or 1, W] → normed [B, H, W], gate [B or 1, 1, W]."""
         scale, shift, gate = self.modulation(condition).unsqueeze(1).chunk(3, dim=-1)
         normed = nn.functional.rms_norm(x.float(), x.shape[-1:], eps=NORM_EPS)
         return torch.addcmul(shift.float(), normed, 1 + scale.float()).to(x.dtype), gate.to(x.dtype)

@@ -17,6 +17,7 @@ prefix tokens.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -116,7 +117,7 @@ class Prefix:
         """The same numbers outside the autograd graph."""
         return self._map(Tensor.detach)
 
-    def _map(self, function) -> "Prefix":
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Prefix":
         return Prefix(tuple(map(function, self.keys)), tuple(map(function, self.values)), function(self.mask))
 
     @staticmethod
@@ -185,13 +186,15 @@ class ExpertLayer(nn.Module):
         self.mlp_norm = AdaRMSNorm(config.width)
         self.mlp = GatedMLP(config)
 
-    def forward(self, x, condition, rope, prefix_keys, prefix_values, mask: Tensor) -> Tensor:
-        """x [B, H, W], condition [B, W], prefix [B, kv_heads, P, head_width], mask [B, 1, 1, P + H] →
-        [B, H, W].
+    def forward(
+        self, x: Tensor, condition: Tensor, rope: Tensor, prefix: tuple[Tensor, Tensor], mask: Tensor
+    ) -> Tensor:
+        """x [B, H, W], condition [B or 1, W], prefix: keys and values [B, kv_heads, P, head_width] of this
+        depth, mask [B, 1, 1, P + H] → [B, H, W].
         """
         normed, gate = self.attention_norm(x, condition)
         keys, values = self.attention.keys_values(normed, rope)
-        keys, values = torch.cat([prefix_keys, keys], dim=2), torch.cat([prefix_values, values], dim=2)
+        keys, values = torch.cat([prefix[0], keys], dim=2), torch.cat([prefix[1], values], dim=2)
         x = torch.addcmul(x, gate, self.attention(normed, rope, keys, values, mask))
         normed, gate = self.mlp_norm(x, condition)
         return torch.addcmul(x, gate, self.mlp(normed))
@@ -206,10 +209,10 @@ class Expert(nn.Module):
         self.norm = AdaRMSNorm(config.width)
 
     def forward(self, x: Tensor, condition: Tensor, rope: Tensor, prefix: Prefix) -> Tensor:
-        """x [B, H, W], condition [B, W] → [B, H, W]."""
+        """x [B, H, W], condition [B or 1, W] → [B, H, W]."""
         mask = nn.functional.pad(prefix.mask, (0, x.shape[1]), value=True)[:, None, None]
         for layer, keys, values in zip(self.layers, prefix.keys, prefix.values, strict=True):
-            x = layer(x, condition, rope, keys, values, mask)
+            x = layer(x, condition, rope, (keys, values), mask)
         return self.norm(x, condition)[0]
 
 
@@ -226,8 +229,7 @@ def time_embedding(t: Tensor, width: int) -> Tensor:
 class Pi05(nn.Module):
     """The network. See the module's docstring for the data flow.
 
-    Fresh weights are made for training from scratch: unit-scale activations and near-identity residual
-    blocks.
+    Fresh weights are made for training from scratch; see `initialise`.
     """
 
     def __init__(self, config: Pi05Config) -> None:
@@ -285,7 +287,9 @@ class Pi05(nn.Module):
         return Prefix(keys, values, mask)
 
     def velocity(self, prefix: Prefix, x: Tensor, t: Tensor) -> Tensor:
-        """dx/dt at x [B, H, A] and t [B]; t = 1 is noise, t = 0 the action. Returns [B, H, A]."""
+        """dx/dt [B, H, A] at x [B, H, A] and t [B], or [1] where all rows share it: the modulations are then
+        made once.
+        """
         condition = time_embedding(t, self.config.expert.width).to(self.time_in.weight.dtype)
         condition = nn.functional.silu(self.time_in(condition))
         condition = nn.functional.silu(self.time_out(condition))

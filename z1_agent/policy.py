@@ -118,16 +118,17 @@ class Pi05Policy(nn.Module):
         """One random decision per row of `prefix`."""
         index = flow.draw_index(self.config.sde, len(prefix), generator).to(self.device)
         noise = self._noise(len(prefix), generator)
-        path = flow.sample(self.config.sde, self._velocity(prefix), noise, index, generator)
-        return Sample(self._env_chunk(path[:, -1]), path, index, self.log_prob(prefix, path, index))
+        path, logprob = flow.sample(
+            self.config.sde, self._velocity(prefix), noise, index, generator, executed=self._executed
+        )
+        return Sample(self._env_chunk(path[:, -1]), path, index, logprob)
 
     def log_prob(self, observation_or_prefix: Observation | Prefix, path: Tensor, index: Tensor) -> Tensor:
         """Log-density float32 [B] of the executed part of `path` [B, K+1, H, A] at its random steps
         `index` [B].
         """
         prefix = self._prefix(observation_or_prefix)
-        executed = (self.config.executed_len, ACTION.width)
-        return flow.log_prob(self.config.sde, self._velocity(prefix), path, index, executed=executed)
+        return flow.log_prob(self.config.sde, self._velocity(prefix), path, index, executed=self._executed)
 
     def loss(
         self,
@@ -157,6 +158,10 @@ class Pi05Policy(nn.Module):
         prefix = self.encode(observation)
         noise = self._noise(len(prefix), self._act_noise)
         return self._env_chunk(flow.sample_ode(self._velocity(prefix), noise, self.config.sde.num_steps))
+
+    @property
+    def _executed(self) -> tuple[int, int]:
+        return self.config.executed_len, ACTION.width
 
     def _prefix(self, observation_or_prefix: Observation | Prefix) -> Prefix:
         if isinstance(observation_or_prefix, Prefix):

@@ -96,7 +96,8 @@ def final_std(sde: FlowSDE, samples: int = 20_000) -> float:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(samples, 1, 1, generator=generator)
     index = flow.draw_index(sde, samples, generator)
-    return flow.sample(sde, gaussian_velocity(0.5), noise, index, generator)[:, -1].std().item()
+    path, _ = flow.sample(sde, gaussian_velocity(0.5), noise, index, generator, executed=(1, 1))
+    return path[:, -1].std().item()
 
 
 def test_random_steps_keep_the_marginal():
@@ -121,7 +122,7 @@ def test_one_random_step_moves_only_that_step():
     index = torch.tensor([0, 1, 2, 3])
     noise = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0))
     field = gaussian_velocity(0.5)
-    path = flow.sample(sde, field, noise, index, torch.Generator().manual_seed(1))
+    path, _ = flow.sample(sde, field, noise, index, torch.Generator().manual_seed(1), executed=(3, 2))
     grid = flow.time_grid(4)
     for row in range(4):
         for step in range(4):
@@ -154,6 +155,18 @@ def test_log_prob_is_the_normal_density_of_the_executed_part():
     moved = path.clone()
     moved[:, :, 2:] += 1.0
     torch.testing.assert_close(flow.log_prob(sde, field, moved, index, executed=(2, 3)), came)
+
+
+@pytest.mark.parametrize("stochastic", ["one", "all"])
+def test_the_sampled_log_density_is_that_of_the_path(stochastic):
+    sde = FlowSDE(num_steps=5, stochastic=stochastic)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(7, 4, 3, generator=generator)
+    index = flow.draw_index(sde, 7, generator)
+    field = gaussian_velocity(0.5)
+    path, logprob = flow.sample(sde, field, noise, index, generator, executed=(2, 3))
+    # (x' - mean) / std loses some 1e-7 · |x'| / 0.1 to rounding in each of up to 30 terms.
+    torch.testing.assert_close(flow.log_prob(sde, field, path, index, executed=(2, 3)), logprob, atol=1e-4, rtol=1e-5)
 
 
 def test_training_times_follow_their_distribution():
