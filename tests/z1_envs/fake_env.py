@@ -28,7 +28,7 @@ class FakeEnv(gym.Env):
     def __init__(self, goal: float = 3.0) -> None:
         self.observation_space = spaces.Dict(
             {
-                "state": spaces.Box(-np.inf, np.inf, (3,), np.float32),
+                "state": spaces.Box(-1e3, 1e3, (3,), np.float32),
                 "latch": spaces.Box(0.0, 1.0, (1,), np.float32),
             }
         )

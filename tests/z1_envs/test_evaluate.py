@@ -1,0 +1,161 @@
+"""Evaluation: which episodes run, what the agent sees, and statistics against numbers worked by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.z1_envs.fake_env import FakeEnv, FakeVectorEnv
+from z1_envs.evaluate import EvalProtocol, Paired, Report, compare, evaluate
+from z1_envs.lanes import LaneVectorEnv
+
+
+def protocol(**changes: Any) -> EvalProtocol:
+    values: dict[str, Any] = {
+        "name": "house",
+        "version": 1,
+        "task": "Push",
+        "backend": "push",  # what FakeVectorEnv says it is
+        "obs": "state",
+        "num_episodes": 5,
+        "seed": 0,
+        "horizon": 20,
+        "chunk_len": 2,
+    }
+    return EvalProtocol(**{**values, **changes})
+
+
+class Pusher:
+    """Pushes with the same force for ever, and keeps what it was shown."""
+
+    def __init__(self, force: float, shape: tuple[int, ...] = (2, 2)) -> None:
+        self.force = force
+        self.shape = shape
+        self.rows: list[dict[str, NDArray]] = []
+        self.seeds: list[int] = []
+
+    def reset(self, seed: int) -> None:
+        self.seeds.append(seed)
+
+    def act(self, observation: dict[str, NDArray], /) -> NDArray:
+        self.rows.append(observation)
+        chunk = np.zeros((len(observation["state"]), *self.shape), dtype=np.float32)
+        chunk[..., 0] = self.force
+        return chunk
+
+
+def report(successes: list[int], **changes: Any) -> Report:
+    return Report(
+        protocol=protocol(num_episodes=len(successes), **changes),
+        seeds=np.arange(len(successes)),
+        successes=np.array(successes, dtype=bool),
+        elapsed=np.full(len(successes), 7),
+        skipped=(),
+    )
+
+
+def test_all_episodes_run_once_in_waves() -> None:
+    agent = Pusher(1.0)
+    seen: list[tuple[int, int]] = []
+    found = evaluate(agent, FakeVectorEnv(2, 1), protocol(), progress=lambda done, n: seen.append((done, n)))
+    assert found.seeds.tolist() == [0, 1, 2, 3, 4]
+    assert found.successes.all()
+    assert (found.rate, found.task, found.backend) == (1.0, "Push", "push")
+    # Velocity 1, 1.5, 1.75: above 3 at step 3 (4.25), whatever the small start and sway.
+    assert found.elapsed.tolist() == [3] * 5
+    assert agent.seeds == [0]
+    assert [len(rows["state"]) for rows in agent.rows] == [2, 2, 2, 2, 1, 1]  # the sixth lane has no episode
+    assert agent.rows[0]["instruction"].tolist() == ["push", "push"]
+    assert seen[-1] == (5, 5)
+
+
+def test_the_horizon_ends_an_episode_as_a_failure() -> None:
+    found = evaluate(Pusher(0.0), FakeVectorEnv(5, 1), protocol(horizon=7, chunk_len=2))
+    assert not found.successes.any()
+    assert found.elapsed.tolist() == [7] * 5  # 2 + 2 + 2 + 1
+
+
+def test_a_success_before_the_first_action_is_no_trial() -> None:
+    # FakeVectorEnv starts at 0.01 * seed, so seeds above 300 start as a success.
+    found = evaluate(Pusher(1.0), FakeVectorEnv(4, 1), protocol(seed=299, num_episodes=4))
+    assert found.seeds.tolist() == [299, 300]
+    assert found.skipped == (301, 302)
+
+
+def test_only_the_decided_part_of_a_chunk_is_carried_out() -> None:
+    agent = Pusher(1.0, shape=(10, 2))
+    evaluate(agent, FakeVectorEnv(5, 1), protocol(chunk_len=1))
+    assert len(agent.rows) == 3  # success at step 3, one step per decision
+    single = Pusher(1.0, shape=(2,))
+    evaluate(single, FakeVectorEnv(5, 1), protocol(chunk_len=1))
+    assert len(single.rows) == 3
+    with pytest.raises(ValueError, match=r"\[5, H >= 4.*got \(5, 2, 2\)"):
+        evaluate(Pusher(1.0), FakeVectorEnv(5, 1), protocol(chunk_len=4))
+
+
+def test_evaluation_refuses_what_it_cannot_stand_for() -> None:
+    with pytest.raises(ValueError, match="group_size=1, not 2"):
+        evaluate(Pusher(1.0), FakeVectorEnv(4, 2), protocol())
+    with pytest.raises(ValueError, match=r"'robocasa', the env runs \['push'\]"):
+        evaluate(Pusher(1.0), FakeVectorEnv(4, 1), protocol(backend="robocasa"))
+
+
+def test_any_env_with_success_and_elapsed_can_be_evaluated() -> None:
+    envs = LaneVectorEnv(FakeEnv, num_envs=2)
+    found = evaluate(Pusher(1.0), envs, protocol(num_episodes=3))
+    assert found.successes.all()
+    assert evaluate(Pusher(1.0), envs, protocol(num_episodes=3)).elapsed.tolist() == found.elapsed.tolist()
+
+
+def test_wilson_s_interval() -> None:
+    # n = 10, p = 0.8, z = 1.959964: centre (0.8 + z²/20) / (1 + z²/10) = 0.992073 / 1.384146 = 0.716740,
+    # half width z/1.384146 · sqrt(0.016 + z²/400) = 1.416010 · 0.160019 = 0.226588.
+    low, high = report([1] * 8 + [0] * 2).interval
+    assert low == pytest.approx(0.4902, abs=1e-4)
+    assert high == pytest.approx(0.9433, abs=1e-4)
+    assert report([]).interval == (0.0, 1.0)
+
+
+def test_mcnemar_s_exact_test() -> None:
+    before = report([0, 0, 0, 0, 0, 0, 1, 1, 1, 0])
+    after = report([1, 1, 1, 1, 1, 1, 0, 1, 1, 0])
+    # 6 gained, 1 lost: two-sided P = 2 · (C(7,0) + C(7,1)) / 2^7 = 16 / 128.
+    assert compare(before, after) == Paired(p_value=pytest.approx(0.125), gained=6, lost=1)
+    assert compare(before, before) == Paired(p_value=1.0, gained=0, lost=0)
+
+
+def test_reports_of_different_things_are_not_compared() -> None:
+    with pytest.raises(ValueError, match=r"different backends.*push and robocasa"):
+        compare(report([1, 0]), report([1, 0], backend="robocasa"))
+    with pytest.raises(ValueError, match=r"different protocols.*horizon=20.*horizon=30"):
+        compare(report([1, 0]), report([1, 0], horizon=30))
+    shifted = report([1, 0])
+    object.__setattr__(shifted, "seeds", np.array([1, 2]))
+    with pytest.raises(ValueError, match=r"different episodes.*\[0, 1\] and \[1, 2\]"):
+        compare(report([1, 0]), shifted)
+
+
+def test_the_hash_is_stable_and_sees_every_field() -> None:
+    base = protocol()
+    assert base.hash == protocol().hash
+    assert base.hash == HASH
+    changes = {"name": "x", "version": 2, "task": "x", "backend": "x", "obs": "x", "num_episodes": 6}
+    changes |= {"seed": 1, "horizon": None, "chunk_len": 3}
+    assert len({protocol(**{key: value}).hash for key, value in changes.items()} | {base.hash}) == 10
+
+
+# sha256 of {"backend":"push","chunk_len":2,"horizon":20,"name":"house","num_episodes":5,"obs":"state","seed":0,
+# "task":"Push","version":1} without the line break; computed with sha256sum.
+HASH = "99a07b1fbb48"
+
+
+def test_a_report_survives_json_and_an_edited_one_does_not() -> None:
+    found = report([1, 0, 1])
+    again = Report.from_json(found.to_json())
+    assert again.protocol == found.protocol
+    assert again.successes.tolist() == found.successes.tolist()
+    assert again.elapsed.tolist() == found.elapsed.tolist()
+    assert '"rate": null' in report([]).to_json()
+    with pytest.raises(ValueError, match="edited"):
+        Report.from_json(found.to_json().replace('"horizon": 20', '"horizon": 90'))

@@ -1,0 +1,153 @@
+"""Lanes in processes of their own: the same bits, remote errors, death and recovery, nothing left behind."""
+
+import os
+import runpy
+import signal
+from collections.abc import Iterator
+from multiprocessing import active_children
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from tests.z1_envs.fake_env import FakeEnv
+from z1_envs.lanes import LaneVectorEnv
+from z1_envs.shared_memory import ObservationBlock
+from z1_envs.worker import WorkerError
+
+EXAMPLE = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "branch_any_env.py"))
+SHARED_MEMORY = Path("/dev/shm")
+
+
+class Touchy(FakeEnv):
+    """Raises or dies on command: the second entry of the action says which."""
+
+    def step(self, action: Any) -> Any:
+        if action[1] == -1.0:
+            raise RuntimeError("the gripper is stuck")
+        if action[1] == -0.5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(action)
+
+
+class Unbuildable(FakeEnv):
+    def __init__(self) -> None:
+        super().__init__()
+        raise FileNotFoundError("no kitchen.xml here")
+
+
+def limited_touchy() -> gym.Env:
+    return gym.wrappers.TimeLimit(Touchy(goal=1e9), 25)
+
+
+def blocks() -> set[str]:
+    return {path.name for path in SHARED_MEMORY.glob("psm_*")}
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    before = blocks()
+    yield
+    assert blocks() <= before
+    assert active_children() == []
+
+
+def pid_of(envs: LaneVectorEnv, lane: int) -> int:
+    worker: Any = envs._lanes[lane]
+    return worker.pid
+
+
+def run_and_branch(envs: LaneVectorEnv) -> list[Any]:
+    """A trunk, a branch, a restore; everything that was returned, as bytes."""
+    seen: list[Any] = []
+
+    def note(observation: Any, *rest: Any) -> None:
+        seen.append((np.asarray(observation).tobytes(), *(np.asarray(x).tobytes() for x in rest[:3])))
+
+    envs.action_space.seed(0)
+    note(envs.reset(seed=3)[0])
+    for _ in range(3):
+        note(*envs.step(envs.action_space.sample())[:4])
+    saved = envs.save()
+    note(envs.branch([1, 0, 2])[0])
+    for _ in range(4):
+        note(*envs.step(envs.action_space.sample(), active=~envs.finished)[:4])
+    note(envs.restore(saved[:1], [2])[0])
+    note(*envs.step(envs.action_space.sample(), active=~envs.finished)[:4])
+    return seen
+
+
+@pytest.mark.parametrize("name", ["make_cartpole", "make_pendulum"])
+def test_branching_across_processes_is_bit_exact(name: str, nothing_left: None) -> None:
+    in_process = LaneVectorEnv(EXAMPLE[name], num_envs=3, group_size=3)
+    expected = run_and_branch(in_process)
+    in_process.close()
+    # run_path's module is not importable in a worker: cloudpickle sends the functions and classes by value.
+    in_workers = LaneVectorEnv(EXAMPLE[name], num_envs=3, group_size=3, workers=3)
+    try:
+        assert run_and_branch(in_workers) == expected
+    finally:
+        in_workers.close()
+
+
+def test_a_worker_that_is_killed_comes_back_exactly(nothing_left: None) -> None:
+    chunks = np.random.default_rng(0).uniform(0.0, 0.5, (8, 2, 3, 2)).astype(np.float32)
+    calm = LaneVectorEnv(limited_touchy, num_envs=2, group_size=2)
+    envs = LaneVectorEnv(limited_touchy, num_envs=2, group_size=2, workers=2)
+    try:
+        for each in (calm, envs):
+            each.reset(seed=0)
+        for index, chunk in enumerate(chunks):
+            if index == 2:  # after steps that nobody saved
+                os.kill(pid_of(envs, 1), signal.SIGKILL)
+            if index == 4:  # right after a branch
+                calm.branch([1, 1])
+                envs.branch([1, 1])
+                os.kill(pid_of(envs, 0), signal.SIGKILL)
+            want, got = calm.step(chunk), envs.step(chunk)
+            np.testing.assert_array_equal(got[0]["state"], want[0]["state"])
+            np.testing.assert_array_equal(got[4]["elapsed"], want[4]["elapsed"])
+        assert envs.step(chunks[0])[3].tolist() == [True, True]  # 9 chunks of 3 > 25: the limit came back too
+        os.kill(pid_of(envs, 0), signal.SIGKILL)
+        envs.reset(seed=150)  # a new scene, on a worker that has just died
+        assert envs.scene_ids == ["fake-1", "fake-1"]
+        # A remote error arrives with its type, its text, and the remote traceback.
+        with pytest.raises(RuntimeError, match="the gripper is stuck") as caught:
+            envs.step(np.full((2, 2), -1.0))
+        assert "in the worker of lane 0" in caught.value.__notes__[0]
+        assert "raise RuntimeError" in caught.value.__notes__[0]
+        # A command that kills every worker is not repeated for ever.
+        with pytest.raises(WorkerError, match=r"lane 0 was ended by SIGKILL at 'step', and its successor"):
+            envs.step(np.array([[0.0, -0.5], [0.0, 0.0]]))
+    finally:
+        envs.close()  # lane 0 has no worker any more
+    envs.close()
+
+
+def test_an_env_that_cannot_be_built_says_so_and_leaves_nothing(nothing_left: None) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no kitchen\.xml here"):
+        LaneVectorEnv([FakeEnv, Unbuildable], workers=2)
+
+
+def test_a_block_carries_observations_and_refuses_other_shapes() -> None:
+    space = spaces.Dict(
+        {"image": spaces.Box(0, 255, (5, 7, 3), np.uint8), "state": spaces.Box(-1, 1, (3,), np.float64)}
+    )
+    block = ObservationBlock(space, None)
+    other = ObservationBlock(space, block.name)
+    rng = np.random.default_rng(0)
+    observation = {"image": rng.integers(0, 255, (5, 7, 3), np.uint8), "state": rng.normal(size=3)}
+    other.write(observation)
+    got = block.read()
+    for key, value in observation.items():
+        np.testing.assert_array_equal(got[key], value)
+    with pytest.raises(ValueError, match=r"'state' has shape \(4,\).*says \(3,\)"):
+        other.write({**observation, "state": np.zeros(4)})
+    other.release()
+    block.release()
+    block.release()
+    with pytest.raises(ValueError, match="closed"):
+        block.read()

@@ -1,0 +1,99 @@
+"""ActionChunk, SuccessDecay, SuccessPenalty: hand-worked rewards, and what SnapshotRestore makes of them."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from tests.z1_envs.fake_env import FakeEnv
+from z1_envs.snapshot import SnapshotRestore
+from z1_envs.wrappers import ActionChunk, SuccessDecay, SuccessPenalty
+
+RIGHT = np.array([1.0, 0.0], dtype=np.float32)
+
+
+def steps_until_success(env: FakeEnv) -> int:
+    env.reset(seed=0)
+    for count in range(1, 100):
+        if env.step(RIGHT)[2]:
+            return count
+    raise AssertionError("never succeeds")
+
+
+def test_a_chunk_equals_its_steps() -> None:
+    one, many = FakeEnv(), ActionChunk(FakeEnv(), 4)
+    one.reset(seed=0)
+    many.reset(seed=0)
+    chunk = np.linspace(-0.5, 0.5, 8, dtype=np.float32).reshape(4, 2)
+    last = [one.step(action) for action in chunk][-1]
+    result = many.step(chunk)
+    np.testing.assert_array_equal(result[0]["state"], last[0]["state"])
+    assert result[1:] == last[1:]
+
+
+def test_a_chunk_stops_where_the_episode_ends() -> None:
+    num_steps = steps_until_success(FakeEnv())
+    env = ActionChunk(FakeEnv(), num_steps + 5)
+    env.reset(seed=0)
+    _, reward, terminated, _, info = env.step(np.tile(RIGHT, (num_steps + 5, 1)))
+    assert (reward, terminated, info["elapsed"]) == (1.0, True, num_steps)
+
+
+def test_a_chunk_of_another_shape_is_refused_before_anything_moves() -> None:
+    env = ActionChunk(FakeEnv(), 4)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"\(4, 2\).*got \(3, 2\)"):
+        env.step(np.zeros((3, 2)))
+    assert env.unwrapped.elapsed == 0  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="Box action space"):
+        ActionChunk(gym.make("CartPole-v1"), 4)
+
+
+@pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")  # it is meant to be
+def test_the_chunked_env_keeps_gymnasium_s_contract() -> None:
+    check_env(ActionChunk(FakeEnv(), 4), skip_render_check=True)
+
+
+def test_decay_of_a_success_is_gamma_to_the_number_of_chunks() -> None:
+    num_steps = steps_until_success(FakeEnv())
+    env = SuccessDecay(FakeEnv(), 0.9, chunk_len=2)
+    env.reset(seed=0)
+    rewards = [env.step(RIGHT)[1] for _ in range(num_steps)]
+    # The chunk in which it succeeds counts: with chunks of 2, step 5 is in the third, so 0.9^3.
+    assert rewards[:-1] == [0.0] * (num_steps - 1)
+    assert rewards[-1] == pytest.approx(0.9 ** ((num_steps + 1) // 2))
+
+
+def test_penalty_of_a_success_is_linear_in_the_number_of_chunks() -> None:
+    num_steps = steps_until_success(FakeEnv())
+    env = SuccessPenalty(FakeEnv(), 0.01, chunk_len=1)
+    env.reset(seed=0)
+    rewards = [env.step(RIGHT)[1] for _ in range(num_steps)]
+    assert rewards[-1] == pytest.approx(1.0 - 0.01 * num_steps)
+
+
+def test_rewards_by_success_say_what_the_env_lacks() -> None:
+    env = SuccessDecay(gym.make("CartPole-v1"), chunk_len=1)
+    env.reset(seed=0)
+    with pytest.raises(KeyError, match=r"info\['success'\].*add them to the env's info"):
+        env.step(0)
+    with pytest.raises(ValueError, match="gamma must be in"):
+        SuccessDecay(FakeEnv(), 1.5, chunk_len=1)
+    with pytest.raises(ValueError, match="penalty must be"):
+        SuccessPenalty(FakeEnv(), -1.0, chunk_len=1)
+
+
+def test_snapshots_understand_all_three() -> None:
+    env = SnapshotRestore(SuccessPenalty(SuccessDecay(ActionChunk(FakeEnv(), 2), chunk_len=2), 0.1, chunk_len=2))
+    assert env.stack == (
+        "SuccessPenalty(penalty=0.1, chunk_len=2)",
+        "SuccessDecay(gamma=0.998, chunk_len=2)",
+        "ActionChunk(chunk_len=2)",
+        "FakeEnv",
+    )
+    env.reset(seed=0)
+    moment = env.snapshot()
+    chunk = np.full((2, 2), 0.5, dtype=np.float32)
+    first = env.step(chunk)
+    env.restore(moment)
+    np.testing.assert_array_equal(env.step(chunk)[0]["state"], first[0]["state"])

@@ -1,0 +1,268 @@
+"""How often an agent succeeds, with the uncertainty, and whether a second agent is better on the same episodes.
+
+    protocol = EvalProtocol(name="house", version=1, task="OpenDrawer", backend="kitchen", obs="state",
+                            num_episodes=256, seed=10_000, horizon=None, chunk_len=10)
+    before = evaluate(agent, envs, protocol)
+    after = evaluate(trained, envs, protocol)
+    compare(before, after).p_value
+
+Reports from different protocols, backends or episodes are never compared: that is refused, not warned about.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from z1_envs.branch import BranchVectorEnv
+
+
+class Agent(Protocol):
+    """Bring your own. An agent may also have `reset(seed)`, which is called once before an evaluation."""
+
+    def act(self, observation: dict[str, NDArray], /) -> NDArray:
+        """Actions [B, A] or chunks [B, H, A] for the B rows of `observation`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalProtocol:
+    """Everything that decides what a success rate means.
+
+    seed: episode k starts from seed + k. horizon: maximum [steps], None for the env's own.
+    chunk_len: how many actions of a chunk are carried out before the agent is asked again [steps].
+    """
+
+    name: str
+    version: int
+    task: str
+    backend: str
+    obs: str
+    num_episodes: int
+    seed: int
+    horizon: int | None
+    chunk_len: int
+
+    @property
+    def hash(self) -> str:
+        """The first 12 hex digits of the SHA-256 of the fields as sorted, compact JSON."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """What an evaluation found: n trials.
+
+    seeds: int [n]. successes: bool [n]. elapsed: int [n], steps until success or the end.
+    skipped: seeds of episodes that were a success before the first action, which are no trials.
+    """
+
+    protocol: EvalProtocol
+    seeds: NDArray[np.int64]
+    successes: NDArray[np.bool_]
+    elapsed: NDArray[np.int64]
+    skipped: tuple[int, ...]
+
+    @property
+    def task(self) -> str:
+        """The protocol's task."""
+        return self.protocol.task
+
+    @property
+    def backend(self) -> str:
+        """The protocol's backend, which `evaluate` has checked against the env's own."""
+        return self.protocol.backend
+
+    @property
+    def protocol_hash(self) -> str:
+        """The protocol's hash."""
+        return self.protocol.hash
+
+    @property
+    def rate(self) -> float:
+        """Share of successes; nan without a trial."""
+        return float(np.mean(self.successes)) if len(self.successes) else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the rate; (0, 1) without a trial."""
+        if not len(self.successes):
+            return 0.0, 1.0
+        found = binomtest(int(self.successes.sum()), len(self.successes)).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+    def to_json(self) -> str:
+        """As JSON, with rate and interval for readers."""
+        return json.dumps(
+            {
+                "protocol": asdict(self.protocol),
+                "protocol_hash": self.protocol_hash,
+                "rate": self.rate if len(self.successes) else None,
+                "interval": self.interval,
+                "seeds": self.seeds.tolist(),
+                "successes": self.successes.tolist(),
+                "elapsed": self.elapsed.tolist(),
+                "skipped": list(self.skipped),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "Report":
+        """The inverse of `to_json`. Raises ValueError where the protocol does not match its hash."""
+        given = json.loads(text)
+        report = cls(
+            protocol=EvalProtocol(**given["protocol"]),
+            seeds=np.array(given["seeds"], dtype=np.int64),
+            successes=np.array(given["successes"], dtype=bool),
+            elapsed=np.array(given["elapsed"], dtype=np.int64),
+            skipped=tuple(given["skipped"]),
+        )
+        if report.protocol_hash != given["protocol_hash"]:
+            raise ValueError(
+                f"the report says protocol {given['protocol_hash']}, its fields make {report.protocol_hash}: "
+                "it was edited, or written by another version; evaluate again"
+            )
+        return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """McNemar's exact test on the same episodes: gained, lost [episodes] and the two-sided p-value."""
+
+    p_value: float
+    gained: int
+    lost: int
+
+
+def evaluate(
+    agent: Agent,
+    envs: BranchVectorEnv,
+    protocol: EvalProtocol,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Runs the protocol's episodes, as many at once as there are lanes.
+
+    The agent sees a dict with the rows of the lanes that move (an env whose observation is an array: under the
+    key "observation"), and their texts [B] under "instruction" where the env has them.
+    progress: called with (episodes done, episodes in all) after each decision.
+
+    Raises ValueError for groups of more than one lane, an env without `success` and `elapsed` in its infos,
+    another backend than the protocol's, and chunks shorter than protocol.chunk_len.
+    """
+    if envs.group_size != 1:
+        raise ValueError(f"every lane is an episode of its own: build envs with group_size=1, not {envs.group_size}")
+    reset_agent = getattr(agent, "reset", None)
+    if reset_agent is not None:
+        reset_agent(protocol.seed)
+    seeds = np.arange(protocol.seed, protocol.seed + protocol.num_episodes)
+    waves = []
+    for start in range(0, len(seeds), envs.num_envs):
+        wave = _Wave(envs, protocol, seeds[start : start + envs.num_envs])
+        while wave.moving.any():
+            wave.decide(agent)
+            if progress is not None:
+                progress(start + len(wave.seeds) - int(wave.moving.sum()), len(seeds))
+        waves.append(wave)
+    trial = ~np.concatenate([wave.skipped for wave in waves])
+    return Report(
+        protocol=protocol,
+        seeds=seeds[trial],
+        successes=np.concatenate([wave.successes for wave in waves])[trial],
+        elapsed=np.concatenate([wave.elapsed for wave in waves])[trial],
+        skipped=tuple(seeds[~trial].tolist()),
+    )
+
+
+def compare(before: Report, after: Report) -> Paired:
+    """Whether `after` is better than `before` on the episodes both have run.
+
+    Raises ValueError, with both values, where backend, protocol or episodes differ.
+    """
+    for name, one, other in (
+        ("backends", before.backend, after.backend),
+        ("protocols", before.protocol, after.protocol),
+        ("episodes (seeds)", before.seeds.tolist(), after.seeds.tolist()),
+    ):
+        if one != other:
+            raise ValueError(f"reports of different {name} cannot be compared: {one} and {other}; evaluate again")
+    gained = int((after.successes & ~before.successes).sum())
+    lost = int((before.successes & ~after.successes).sum())
+    p_value = float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
+    return Paired(p_value=p_value, gained=gained, lost=lost)
+
+
+class _Wave:
+    """Up to L episodes side by side; episode k runs in lane k.
+
+    seeds, successes, elapsed, skipped: [k episodes]. moving: bool [L].
+    """
+
+    def __init__(self, envs: BranchVectorEnv, protocol: EvalProtocol, seeds: NDArray[np.int64]) -> None:
+        self._envs = envs
+        self._protocol = protocol
+        self._num_steps = 0
+        self.seeds = seeds
+        # Lanes without an episode get one that is never played.
+        filled = np.resize(seeds, envs.num_envs)
+        self._observation, self._infos = envs.reset(seed=filled.tolist())
+        self._check_infos()
+        self.successes = np.zeros(len(seeds), dtype=bool)
+        self.elapsed = np.zeros(len(seeds), dtype=np.int64)
+        self.skipped: NDArray[np.bool_] = self._infos["success"][: len(seeds)].copy()
+        self.moving = np.arange(envs.num_envs) < len(seeds)
+        self.moving[: len(seeds)] &= ~self.skipped
+
+    def decide(self, agent: Agent) -> None:
+        """Asks the agent once and carries out what it says."""
+        rows = self._rows_of_moving()
+        chunks = self._chunks(agent.act(rows), int(self.moving.sum()))
+        actions = np.zeros((self._envs.num_envs, *chunks.shape[1:]), chunks.dtype)
+        actions[self.moving] = chunks
+        self._observation, _, _, _, self._infos = self._envs.step(actions, active=self.moving)
+        self._num_steps += chunks.shape[1]
+        played = self.moving[: len(self.seeds)]
+        self.successes[played] = self._infos["success"][: len(self.seeds)][played]
+        self.elapsed[played] = self._infos["elapsed"][: len(self.seeds)][played]
+        self.moving &= ~self._envs.finished & ~self._infos["success"]
+        if self._protocol.horizon is not None and self._num_steps >= self._protocol.horizon:
+            self.moving[:] = False
+
+    def _rows_of_moving(self) -> dict[str, NDArray]:
+        given = self._observation if isinstance(self._observation, dict) else {"observation": self._observation}
+        rows = {key: value[self.moving] for key, value in given.items()}
+        if "instruction" in self._infos:
+            rows["instruction"] = self._infos["instruction"][self.moving].astype(str)
+        return rows
+
+    def _chunks(self, actions: NDArray, num_rows: int) -> NDArray:
+        """The part [B, H, A] of the agent's answer that is carried out before the next decision."""
+        protocol = self._protocol
+        width = self._envs.single_action_space.shape or ()
+        chunks = actions[:, None] if np.ndim(actions) == 1 + len(width) else np.asarray(actions)
+        if chunks.ndim != 2 + len(width) or chunks.shape[0] != num_rows or chunks.shape[1] < protocol.chunk_len:
+            raise ValueError(
+                f"the agent must return [{num_rows}, H >= {protocol.chunk_len}, …] (or no H axis with chunk_len 1), "
+                f"got {np.shape(actions)}; protocol.chunk_len says how much of a chunk is carried out"
+            )
+        left = protocol.chunk_len
+        if protocol.horizon is not None:
+            left = min(left, protocol.horizon - self._num_steps)
+        return chunks[:, :left]
+
+    def _check_infos(self) -> None:
+        missing = [key for key in ("success", "elapsed") if key not in self._infos]
+        if missing:
+            raise ValueError(f"an evaluation needs infos {missing} from the env; it gives {sorted(self._infos)}")
+        found = set(self._infos.get("backend", np.array([self._protocol.backend])).tolist())
+        if found != {self._protocol.backend}:
+            raise ValueError(
+                f"the protocol is for the backend {self._protocol.backend!r}, the env runs {sorted(found)}; "
+                "build the env with that backend, or use a protocol for this one"
+            )
