@@ -92,29 +92,32 @@ def _close_door(g: Geometry) -> Intent:
         dot(to_target, inward),
         dot(to_target, to_edge),
     )  # beside < 0: nearer the edge than the target
-    outside = ahead > 0.02
+    outside = ahead > -0.005
     n = len(ahead)
-    around = g.target_position + 0.22 * to_edge - 0.10 * inward
+    around = g.target_position + 0.18 * to_edge - 0.06 * inward
     intent = Intent(around, _forward(g), np.full(n, 1.0), np.full(n, _CLOSE))
     intent.where(outside, g.target_position - 0.06 * inward, speed=0.8, gripper=_CLOSE)
     pushing = outside & (np.abs(beside) < 0.06) & (ahead < 0.12)
-    intent.where(pushing, g.target_position + 0.05 * inward, speed=0.8, gripper=_CLOSE)
+    intent.where(pushing, g.target_position + 0.05 * inward, speed=0.5, gripper=_CLOSE)
     return intent
 
 
 def _forward(g: Geometry) -> FloatArray:
-    """The gripper pointing along +x, opening sideways, in whichever of both ways is nearer."""
-    x, y, z = np.eye(3)
-    left = y * np.where(g.eef_rotation[:, 1, 1] < 0, -1.0, 1.0)[:, None]
-    return np.stack([np.cross(left, x), left, np.broadcast_to(x, left.shape)], axis=2)
+    """The gripper pointing along +x, thin sideways, in whichever of both ways is nearer."""
+    forward, up = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+    opening = up * np.where(g.eef_rotation[:, 2, 1] < 0, -1.0, 1.0)[:, None]
+    return np.stack([np.cross(opening, forward), opening, np.broadcast_to(forward, opening.shape)], axis=2)
 
 
 def _counter_to_sink(g: Geometry) -> Intent:
     """Grasp from above, lift, carry over the goal, let go, rise."""
     up = np.array([0.0, 0.0, 1.0])
-    to_object = g.target_position - g.eef_position
+    # Tall things are held near their top, or the palm would land on them.
+    grasp = g.target_position + np.maximum(g.object_half_height - 0.028, 0.0)[:, None] * up
+    to_object = grasp - g.eef_position
     aside = norm(to_object * (1 - up))
     below = -to_object[:, 2]  # how far the gripper is above the object
+    closing = g.finger_gap < _STARTED_CLOSING
     close_by = (aside < 0.025) & (np.abs(below) < 0.03)
     held = close_by & (g.finger_gap < g.object_width + 0.004)
     from_goal = np.abs(g.target_position - g.goal_position)[:, :2]

@@ -32,6 +32,7 @@ class Geometry:
     finger_gap: FloatArray  # [n] between the pads [m]
     fixture_joint: FloatArray  # [n] share of the joint's range; a door's range is a right angle; 0 without fixture
     object_width: FloatArray  # [n] along the object's y [m]; 0 without object
+    object_half_height: FloatArray  # [n] [m]; 0 without object
     counter_top: FloatArray  # [n] height [m]
 
     @property
@@ -51,7 +52,7 @@ class GeometryReader:
         self._fixture = model.jnt_qposadr[model.joint("fixture").id] if _has_fixture(model) else None
         self._goal_half = np.zeros((len(scenes), 3))
         self._joint_range = np.ones(len(scenes))
-        self._object_width = np.zeros(len(scenes))
+        self._object_half = np.zeros((len(scenes), 3))
         self._counter_top = np.zeros(len(scenes))
         self.load(np.arange(len(scenes)), scenes)
 
@@ -65,7 +66,7 @@ class GeometryReader:
                 hinge = joint.type[0] == mujoco.mjtJoint.mjJNT_HINGE
                 self._joint_range[lane] = np.pi / 2 if hinge else joint.range[1]
             if scene.plan.kind is not None:
-                self._object_width[lane] = 2 * scene.plan.kind.half[1]
+                self._object_half[lane] = scene.plan.kind.half
             self._counter_top[lane] = scene.plan.counter_top
 
     def read(self, lanes: LaneIndex) -> Geometry:
@@ -85,7 +86,8 @@ class GeometryReader:
             goal_half=self._goal_half[lanes],
             finger_gap=fingers[:, 0] - fingers[:, 1],
             fixture_joint=joint / self._joint_range[lanes],
-            object_width=self._object_width[lanes],
+            object_width=2 * self._object_half[lanes, 1],
+            object_half_height=self._object_half[lanes, 2],
             counter_top=self._counter_top[lanes],
         )
 

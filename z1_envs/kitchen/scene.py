@@ -29,7 +29,7 @@ NUM_USERDATA = 8
 
 # Arm postures [rad] for a task on the robot's left; `_mirrored` for the right.
 _FORWARD_LEFT_LOW = (1.10, 0.85, 0.03, -2.30, -1.98, 1.60, -0.85)
-_FORWARD_LEFT_HIGH = (0.40, -0.60, 0.75, -2.15, -1.15, 2.15, -0.85)
+_FORWARD_LEFT_HIGH = (0.40, -0.60, 0.75, -2.15, -1.15, 2.15, 0.72)
 _DOWN = (0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785)
 _ARM_NOISE = 0.03  # [rad] standard deviation per joint
 
@@ -159,9 +159,9 @@ def _add_kitchen(world: mujoco.MjsBody, plan: Plan) -> None:
 
 
 def _mirrored(arm: tuple[float, ...]) -> tuple[float, ...]:
-    """The posture reflected in the robot's x-z plane; the gripper is symmetric under half a turn."""
+    """The posture reflected in the robot's x-z plane; of the gripper's two equal ways the one nearer to 0."""
     q1, q2, q3, q4, q5, q6, q7 = arm
-    return (-q1, q2, -q3, q4, -q5, q6, -np.pi / 2 - q7)
+    return (-q1, q2, -q3, q4, -q5, q6, min(np.pi / 2 - q7, -np.pi / 2 - q7, key=abs))
 
 
 def _noisy(arm: tuple[float, ...], rng: np.random.Generator) -> tuple[float, ...]:
@@ -269,7 +269,8 @@ def _plan_close_door(task: str, rng: np.random.Generator) -> Planned:
     start = Start(
         base=(
             cabinet.front - _uniform(rng, 0.70, 0.82),
-            cabinet.y - hinge * _uniform(rng, 0.02, 0.20),
+            # The gripper starts 0.44 m beside the base, on the outside of the open door.
+            cabinet.y + hinge * (cabinet.width / 2 + _uniform(rng, 0.05, 0.14) - 0.44),
             _uniform(rng, -0.08, 0.08),
         ),
         torso=_uniform(rng, 0.12, 0.20),

@@ -1,0 +1,147 @@
+"""Supervised fine-tuning on demonstrations, until held-out success stops rising.
+
+How it differs from the textbook: what is evaluated and kept is an exponential moving average of the weights
+(so no learning-rate schedule has to know the end), and the stopping rule is success in the env, not the loss:
+with few demonstrations the loss goes on falling long after the policy has begun to get worse.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from z1_agent.checkpoint import TrainerState, optimizer_tensors, restore_optimizer
+from z1_agent.policy import Pi05Policy
+from z1_agent.trainable import select
+from z1_envs.kitchen.demos import Demonstrations
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftConfig:
+    """num_demos: episodes to learn from. Steps are optimiser steps.
+
+    Every `steps_per_round` steps the averaged weights are evaluated; after `patience` rounds without a better
+    one, or `max_rounds`, training ends with the best.
+    """
+
+    num_demos: int = 20
+    demo_noise: float = 0.15
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    grad_clip: float = 1.0
+    warmup_steps: int = 50
+    ema_decay: float = 0.99
+    steps_per_round: int = 150
+    patience: int = 3
+    max_rounds: int = 20
+
+
+@dataclass
+class SftProgress:
+    """Where SFT is: rounds done, held-out success after each, mean loss of each, and the best round's weights."""
+
+    success: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    average: dict[str, Tensor] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def best_round(self) -> int:
+        """Index of the first round with the highest success; -1 before any."""
+        return int(np.argmax(self.success)) if self.success else -1
+
+    def is_over(self, config: SftConfig) -> bool:
+        """Whether the stopping rule has fired."""
+        rounds = len(self.success)
+        return rounds >= config.max_rounds or rounds - 1 - self.best_round >= config.patience
+
+
+def train_sft(
+    policy: Pi05Policy,
+    demos: Demonstrations,
+    config: SftConfig,
+    *,
+    seed: int,
+    validate: Callable[[Pi05Policy], float],
+    on_round: Callable[[SftProgress, Callable[[], TrainerState]], None],
+    resume: TrainerState | None = None,
+) -> SftProgress:
+    """Trains all of `policy` on `demos`; it ends with the weights of its best round.
+
+    validate: held-out success in [0, 1]. on_round: told after each round, with a function that makes the
+    state to save. The randomness of a round depends on `seed` and its number alone.
+    """
+    select(policy, "all")
+    parameters = [p for p in policy.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    progress = SftProgress(average=_weights(policy))
+    if resume is not None:
+        progress = _restore(policy, optimizer, resume)
+    actions, real = demos.chunks(policy.config.model.chunk_len)
+    while not progress.is_over(config):
+        round_index = len(progress.success)
+        rng = np.random.default_rng([seed, round_index, *b"sft batches"])
+        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        losses = []
+        for step in range(config.steps_per_round):
+            total = round_index * config.steps_per_round + step
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * min(1.0, (total + 1) / config.warmup_steps)
+            batch = rng.integers(len(actions), size=config.batch_size)
+            observation = {key: values[batch] for key, values in demos.observation.items()}
+            loss = policy.loss(observation, actions[batch], noise, real[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
+            optimizer.step()
+            _average(progress.average, policy, min(config.ema_decay, (total + 1) / (total + 10)))
+            losses.append(loss.item())
+        _evaluate_average(policy, progress, validate)
+        progress.loss.append(float(np.mean(losses)))
+        on_round(progress, lambda: _state(policy, optimizer, progress))
+    policy.model.load_state_dict(progress.best)
+    return progress
+
+
+def _weights(policy: Pi05Policy) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in policy.model.state_dict().items()}
+
+
+@torch.no_grad()
+def _average(average: dict[str, Tensor], policy: Pi05Policy, decay: float) -> None:
+    for name, value in policy.model.state_dict().items():
+        average[name].lerp_(value, 1 - decay)
+
+
+def _evaluate_average(policy: Pi05Policy, progress: SftProgress, validate: Callable[[Pi05Policy], float]) -> None:
+    averaged = copy.deepcopy(policy)
+    averaged.model.load_state_dict(progress.average)
+    success = validate(averaged)
+    if not progress.success or success > max(progress.success):
+        progress.best = _weights(averaged)
+    progress.success.append(success)
+
+
+def _state(policy: Pi05Policy, optimizer: torch.optim.AdamW, progress: SftProgress) -> TrainerState:
+    tensors = optimizer_tensors(optimizer, policy.model)
+    tensors |= {f"average.{name}": value for name, value in progress.average.items()}
+    tensors |= {f"best.{name}": value for name, value in progress.best.items()}
+    return TrainerState(tensors=tensors, values={"stage": "sft", "success": progress.success, "loss": progress.loss})
+
+
+def _restore(policy: Pi05Policy, optimizer: torch.optim.AdamW, state: TrainerState) -> SftProgress:
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v.clone() for k, v in state.tensors.items() if k.startswith(prefix)}
+
+    own = {k: v for k, v in state.tensors.items() if not k.startswith(("average.", "best."))}
+    restore_optimizer(optimizer, policy.model, own)
+    return SftProgress(
+        success=list(state.values["success"]),
+        loss=list(state.values["loss"]),
+        average=part("average."),
+        best=part("best."),
+    )
