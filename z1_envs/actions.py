@@ -33,9 +33,7 @@ class ActionCheck:
         is_chunk = given.ndim == len(single) + 1 and given.shape[1] > 0
         if given.shape != ((single[0], given.shape[1], *single[1:]) if is_chunk else single):
             chunked = ", ".join(map(str, (single[0], "H", *single[1:])))
-            raise ValueError(
-                f"actions must have the shape {single}, or ({chunked}) for chunks; got {given.shape}"
-            )
+            raise ValueError(f"actions must have the shape {single}, or ({chunked}) for chunks; got {given.shape}")
         if given.dtype.kind not in self._kinds:
             raise ValueError(f"actions must be numbers that fit {self._dtype}, got dtype {given.dtype}")
         rows = given[lanes] if is_chunk else given[lanes][:, None]
