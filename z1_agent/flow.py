@@ -100,7 +100,7 @@ def sample(
     index: Tensor,
     generator: torch.Generator,
     *,
-    executed: tuple[int, int],
+    executed: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """A path [B, K+1, H, A] from `noise` [B, H, A], random at `index` (int64 [B], see `draw_index`), and its
     log-density [B] as `log_prob` defines it, without another velocity: the normal draws already tell it.
@@ -131,11 +131,11 @@ def walk(sde: FlowSDE, velocity: Velocity, noise: Tensor, index: Tensor, draws: 
     return torch.stack(path, dim=1)
 
 
-def log_prob(sde: FlowSDE, velocity: Velocity, path: Tensor, index: Tensor, *, executed: tuple[int, int]) -> Tensor:
+def log_prob(sde: FlowSDE, velocity: Velocity, path: Tensor, index: Tensor, *, executed: Tensor) -> Tensor:
     """Log-density float32 [B] of the random steps of `path` [B, K+1, H, A] at `index` int64 [B].
 
-    Summed over the executed part only, `executed` = (chunk steps, action entries) counted from the start:
-    what is predicted but never reaches the env must not move the ratio.
+    Summed where `executed` (bool [H, A]) is true: what is predicted but never reaches the env must not move
+    the ratio.
 
     Raises ValueError where `path` does not have K+1 points.
     """
@@ -157,9 +157,9 @@ def _random_steps(sde: FlowSDE, index: Tensor) -> list[Tensor]:
     return [torch.full_like(index, step) for step in range(sde.num_steps)]
 
 
-def _log_density(z: Tensor, std: Tensor, executed: tuple[int, int]) -> Tensor:
-    part = z[:, : executed[0], : executed[1]]
-    return (-0.5 * part**2 - std.log() - 0.5 * math.log(2 * math.pi)).sum((1, 2))
+def _log_density(z: Tensor, std: Tensor, executed: Tensor) -> Tensor:
+    density = -0.5 * z**2 - std.log() - 0.5 * math.log(2 * math.pi)
+    return (density * executed).sum((1, 2))
 
 
 def draw_time(batch: int, generator: torch.Generator) -> Tensor:

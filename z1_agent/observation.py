@@ -26,9 +26,9 @@ from z1_envs.layout import ACTION, STATE
 Observation = Mapping[str, Any]
 
 # The formula divides by q99 - q01. Where the data hardly move, the interval is widened around its middle
-# to these widths, so that a rare deviation stays a small number: a tenth of the range of an action, 2 cm
+# to these widths, so that a rare deviation stays a small number: a hundredth of the range of an action, 2 cm
 # or 1° of a state.
-_MIN_ACTION_RANGE, _MIN_STATE_RANGE, _MIN_SCENE_STD = 0.2, 0.02, 0.01
+_MIN_ACTION_RANGE, _MIN_STATE_RANGE, _MIN_SCENE_STD = 0.02, 0.02, 0.01
 _SCENE_LIMIT = 10.0
 
 
@@ -52,6 +52,13 @@ class Normalizer:
             if array.shape != (width,) or not np.isfinite(array).all():
                 raise ValueError(f"{field.name} needs {width} finite numbers, got shape {array.shape}: {array}")
             object.__setattr__(self, field.name, array)
+
+    @property
+    def action_moves(self) -> NDArray:
+        """Which action entries [12] the demonstrations move. The others keep the value they had there: noise
+        on a base that nobody drives would only blur the likelihood.
+        """
+        return self.action_q99 - self.action_q01 > 1.01 * _MIN_ACTION_RANGE
 
     @staticmethod
     def fit(state: NDArray, actions: NDArray, scene: NDArray | None) -> "Normalizer":
@@ -79,7 +86,10 @@ class Normalizer:
         return _normalise(action, self.action_q01, self.action_q99)
 
     def env_action(self, action: NDArray) -> NDArray:
-        """Action [..., 12] in model space → the env's, clipped to [-1, 1]; the inverse of `action`."""
+        """Action [..., 12] in model space → the env's, clipped to [-1, 1]; the inverse of `action` in the
+        entries that move.
+        """
+        action = np.where(self.action_moves, action, 0.0)
         env = (action + 1) / 2 * (self.action_q99 - self.action_q01 + 1e-6) + self.action_q01
         return np.clip(env, -1, 1).astype(np.float32)
 

@@ -83,8 +83,8 @@ def pi05_nano(
     """
     heads = {"num_heads": 4, "num_kv_heads": 1, "head_width": 32}
     return Pi05Config(
-        trunk=GemmaConfig(width=128, depth=4, mlp_width=256, **heads),
-        expert=GemmaConfig(width=128, depth=4, mlp_width=320, **heads),
+        trunk=GemmaConfig(width=64, depth=4, mlp_width=128, **heads),
+        expert=GemmaConfig(width=128, depth=4, mlp_width=512, **heads),
         vision=VisionConfig(width=96, depth=3, mlp_width=192, num_heads=4, patch=16, image_px=64) if vision else None,
         vocab_size=vocab_size,
         action_width=action_width,

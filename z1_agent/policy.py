@@ -90,6 +90,7 @@ class Pi05Policy(nn.Module):
         self.config = config
         self.normalizer = normalizer
         self.tokenizer = tokenizer
+        self._executed: Tensor
         self.model = Pi05(config.model)
         self._read = ObservationEncoder(
             normalizer=normalizer,
@@ -97,6 +98,10 @@ class Pi05Policy(nn.Module):
             cameras=config.cameras,
             reads_scene=config.model.scene_width > 0,
         )
+        # What of a chunk [H, A] reaches the env: its first steps, in the entries that demonstrations move.
+        reaches = torch.zeros(config.model.chunk_len, config.model.action_width, dtype=torch.bool)
+        reaches[: config.executed_len, : ACTION.width] = torch.from_numpy(normalizer.action_moves)
+        self.register_buffer("_executed", reaches, persistent=False)
         self._act_noise = torch.Generator().manual_seed(0)
 
     @property
@@ -158,10 +163,6 @@ class Pi05Policy(nn.Module):
         prefix = self.encode(observation)
         noise = self._noise(len(prefix), self._act_noise)
         return self._env_chunk(flow.sample_ode(self._velocity(prefix), noise, self.config.sde.num_steps))
-
-    @property
-    def _executed(self) -> tuple[int, int]:
-        return self.config.executed_len, ACTION.width
 
     def _prefix(self, observation_or_prefix: Observation | Prefix) -> Prefix:
         if isinstance(observation_or_prefix, Prefix):

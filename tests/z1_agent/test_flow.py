@@ -11,7 +11,16 @@ from z1_agent.flow import EVERY_STEP, FlowSDE
 
 PARITY = 1e-5
 GRIDS = {"n4": (4, 0.5), "n10": (10, 0.5), "n5a07": (5, 0.7)}
-STORED_PART = (8, 12)  # chunk steps and action entries that the stored log-probs cover
+
+
+def part_of(shape: tuple[int, int], steps: int, entries: int) -> torch.Tensor:
+    """The first `steps` of a chunk in its first `entries`, as a mask of `shape` [H, A]."""
+    mask = torch.zeros(shape, dtype=torch.bool)
+    mask[:steps, :entries] = True
+    return mask
+
+
+STORED_PART = part_of((10, 32), 8, 12)  # what the stored log-probs cover
 
 
 def close(came, expected, tolerance=PARITY):
@@ -96,7 +105,7 @@ def final_std(sde: FlowSDE, samples: int = 20_000) -> float:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(samples, 1, 1, generator=generator)
     index = flow.draw_index(sde, samples, generator)
-    path, _ = flow.sample(sde, gaussian_velocity(0.5), noise, index, generator, executed=(1, 1))
+    path, _ = flow.sample(sde, gaussian_velocity(0.5), noise, index, generator, executed=part_of((1, 1), 1, 1))
     return path[:, -1].std().item()
 
 
@@ -122,7 +131,7 @@ def test_one_random_step_moves_only_that_step():
     index = torch.tensor([0, 1, 2, 3])
     noise = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0))
     field = gaussian_velocity(0.5)
-    path, _ = flow.sample(sde, field, noise, index, torch.Generator().manual_seed(1), executed=(3, 2))
+    path, _ = flow.sample(sde, field, noise, index, torch.Generator().manual_seed(1), executed=part_of((3, 2), 3, 2))
     grid = flow.time_grid(4)
     for row in range(4):
         for step in range(4):
@@ -146,7 +155,7 @@ def test_log_prob_is_the_normal_density_of_the_executed_part():
     field = gaussian_velocity(0.5)
     path = torch.randn(6, 6, 4, 3, generator=torch.Generator().manual_seed(0))
     index = torch.tensor([0, 1, 2, 3, 4, 2])
-    came = flow.log_prob(sde, field, path, index, executed=(2, 3))
+    came = flow.log_prob(sde, field, path, index, executed=part_of((4, 3), 2, 3))
     for row, i in enumerate(index):
         x = path[row : row + 1, i]
         mean, std = flow.transition(sde, x, field(x, flow.time_grid(5)[i : i + 1]), i[None])
@@ -154,7 +163,7 @@ def test_log_prob_is_the_normal_density_of_the_executed_part():
         assert came[row].item() == pytest.approx(density[:, :2].sum().item(), rel=1e-5)
     moved = path.clone()
     moved[:, :, 2:] += 1.0
-    torch.testing.assert_close(flow.log_prob(sde, field, moved, index, executed=(2, 3)), came)
+    torch.testing.assert_close(flow.log_prob(sde, field, moved, index, executed=part_of((4, 3), 2, 3)), came)
 
 
 @pytest.mark.parametrize("stochastic", ["one", "all"])
@@ -164,9 +173,11 @@ def test_the_sampled_log_density_is_that_of_the_path(stochastic):
     noise = torch.randn(7, 4, 3, generator=generator)
     index = flow.draw_index(sde, 7, generator)
     field = gaussian_velocity(0.5)
-    path, logprob = flow.sample(sde, field, noise, index, generator, executed=(2, 3))
+    path, logprob = flow.sample(sde, field, noise, index, generator, executed=part_of((4, 3), 2, 3))
     # (x' - mean) / std loses some 1e-7 · |x'| / 0.1 to rounding in each of up to 30 terms.
-    torch.testing.assert_close(flow.log_prob(sde, field, path, index, executed=(2, 3)), logprob, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(
+        flow.log_prob(sde, field, path, index, executed=part_of((4, 3), 2, 3)), logprob, atol=1e-4, rtol=1e-5
+    )
 
 
 def test_training_times_follow_their_distribution():
@@ -216,4 +227,10 @@ def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match='"one" or "all"'):
         FlowSDE(stochastic="some")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="has 5 points, got 4"):
-        flow.log_prob(FlowSDE(), gaussian_velocity(1.0), torch.zeros(1, 4, 1, 1), torch.tensor([0]), executed=(1, 1))
+        flow.log_prob(
+            FlowSDE(),
+            gaussian_velocity(1.0),
+            torch.zeros(1, 4, 1, 1),
+            torch.tensor([0]),
+            executed=part_of((1, 1), 1, 1),
+        )

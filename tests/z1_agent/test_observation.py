@@ -76,13 +76,16 @@ def test_constant_entries_stay_small():
     assert abs(normalizer.state(state)[3]) < 1e-4
     assert abs(normalizer.action(action)[11]) < 1e-4
     action[11] = 1.0
-    assert normalizer.action(action)[11] == pytest.approx(20.0, rel=1e-3)  # 2 / 0.1: not 2 / 1e-6
+    assert normalizer.action(action)[11] == pytest.approx(200.0, rel=1e-3)  # 2 / 0.01: not 2 / 1e-6
+    assert not normalizer.action_moves[11]
+    assert normalizer.env_action(np.full(12, 0.7))[11] == pytest.approx(-1.0)  # noise on it goes nowhere
     assert normalizer.scene(np.full(6, 1e6)).max() == 10.0
 
 
 def test_actions_come_back():
     normalizer = make_normalizer()
     actions = np.random.default_rng(2).uniform(-1, 1, (5, 10, 12)).astype(np.float32)
+    actions[..., 11] = -1.0  # as in all demonstrations
     np.testing.assert_allclose(normalizer.env_action(normalizer.action(actions)), actions, atol=1e-5)
     assert np.abs(normalizer.env_action(np.full(12, 100.0))).max() == 1.0
 

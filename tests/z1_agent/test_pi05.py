@@ -63,7 +63,7 @@ def test_parameter_counts():
     with torch.device("meta"):
         full, nano = Pi05(pi05()), Pi05(pi05_nano(scene_width=38, vision=False))
     assert sum(p.numel() for p in full.parameters()) == 3_353_433_872
-    assert sum(p.numel() for p in nano.parameters()) == 1_813_900
+    assert sum(p.numel() for p in nano.parameters()) == 1_672_268
     without = Pi05(pi05_nano(scene_width=0, vision=False))
     assert not [name for name, _ in without.named_parameters() if name.startswith(("scene", "vision", "projector"))]
 

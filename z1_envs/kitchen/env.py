@@ -36,7 +36,7 @@ def observation_space(obs: ObsMode, image_px: int) -> spaces.Dict:
     if not MIN_PX <= image_px <= MAX_PX:
         raise ValueError(f"image_px must lie in [{MIN_PX}, {MAX_PX}], got {image_px}")
     image = spaces.Box(0, 255, (image_px, image_px, 3), np.uint8)
-    return spaces.Dict({**{key: image for key in CAMERAS}, "state": state})
+    return spaces.Dict({**dict.fromkeys(CAMERAS, image), "state": state})
 
 
 def action_space() -> spaces.Box:

@@ -125,14 +125,11 @@ def _counter_to_sink(g: Geometry) -> Intent:
     in_goal = (np.abs(g.target_position - g.goal_position) <= g.goal_half).all(axis=1)
     n = len(aside)
     rotation = _nearest_grasp(g)
-    intent = Intent(g.target_position + 0.12 * up, rotation, np.full(n, 1.0), np.full(n, _OPEN))
-    intent.where((aside < 0.012) | ((aside < 0.02) & (below < 0.06)), g.target_position, speed=0.3, gripper=_OPEN)
-    intent.where(
-        (norm(to_object) < 0.012) | (close_by & (g.finger_gap < 0.07)),
-        g.target_position,
-        speed=0.3,
-        gripper=_CLOSE,
-    )
+    intent = Intent(grasp + 0.10 * up, rotation, np.full(n, 1.0), np.full(n, _OPEN))
+    lined_up = (aside < np.where(below < 0.06, 0.024, 0.016)) & (below < 0.14)
+    intent.where(lined_up, grasp, speed=0.4, gripper=_OPEN)
+    at_object = close_by & (closing | ((aside < 0.018) & (np.abs(below) < 0.014)))
+    intent.where(at_object, grasp, speed=0.3, gripper=_CLOSE)
     clearance = g.target_position[:, 2] - g.counter_top
     carry_height = g.counter_top + 0.20
     lift = np.concatenate([g.eef_position[:, :2], carry_height[:, None]], axis=1)
