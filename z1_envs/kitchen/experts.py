@@ -22,6 +22,7 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 _OPEN, _CLOSE = -1.0, 1.0
+_GAIN = 0.6  # share of the error that one action closes: the arm lags by a step, so 1 would overshoot
 _MAX_TURN = 0.4  # of the full rotation action
 _STARTED_CLOSING = 0.074  # [m] gap of fingers that are on their way; open is 0.08
 
@@ -48,10 +49,10 @@ class Intent:
 def expert_actions(task: str, g: Geometry) -> NDArray[np.float32]:
     """The expert's actions [n, 12] for lanes with geometry `g`."""
     intent = EXPERTS[task](g)
-    move = to_frame(g.base_rotation, intent.position - g.eef_position) / EEF_POSITION_SCALE
+    move = _GAIN * to_frame(g.base_rotation, intent.position - g.eef_position) / EEF_POSITION_SCALE
     move /= np.maximum(1.0, np.abs(move).max(axis=1) / intent.speed)[:, None]
     error = Rotation.from_matrix(intent.rotation @ g.eef_rotation.transpose(0, 2, 1)).as_rotvec()
-    turn = to_frame(g.base_rotation, error) / EEF_ROTATION_SCALE
+    turn = _GAIN * to_frame(g.base_rotation, error) / EEF_ROTATION_SCALE
     turn /= np.maximum(1.0, np.abs(turn).max(axis=1) / _MAX_TURN)[:, None]
     n = len(move)
     action = {
@@ -112,19 +113,19 @@ def _forward(g: Geometry) -> FloatArray:
 def _counter_to_sink(g: Geometry) -> Intent:
     """Grasp from above, lift, carry over the goal, let go, rise."""
     up = np.array([0.0, 0.0, 1.0])
-    # Tall things are held near their top, or the palm would land on them.
-    grasp = g.target_position + np.maximum(g.object_half_height - 0.028, 0.0)[:, None] * up
+    grasp = g.target_position + g.grasp_height[:, None] * up
     to_object = grasp - g.eef_position
     aside = norm(to_object * (1 - up))
     below = -to_object[:, 2]  # how far the gripper is above the object
     closing = g.finger_gap < _STARTED_CLOSING
     close_by = (aside < 0.025) & (np.abs(below) < 0.03)
-    held = close_by & (g.finger_gap < g.object_width + 0.004)
+    held = close_by & (g.finger_gap < g.grasp_width + 0.0025)
     from_goal = np.abs(g.target_position - g.goal_position)[:, :2]
     over_goal = (from_goal < g.goal_half[:, :2] - 0.06).all(axis=1)
     in_goal = (np.abs(g.target_position - g.goal_position) <= g.goal_half).all(axis=1)
     n = len(aside)
-    rotation = _nearest_grasp(g)
+    # In the hand the object turns with the gripper: following it then would be a feedback loop.
+    rotation = _downwards(np.where(held[:, None], g.eef_rotation[:, :, 1], g.target_rotation[:, :, 1]), g)
     intent = Intent(grasp + 0.10 * up, rotation, np.full(n, 1.0), np.full(n, _OPEN))
     lined_up = (aside < np.where(below < 0.06, 0.024, 0.016)) & (below < 0.14)
     intent.where(lined_up, grasp, speed=0.4, gripper=_OPEN)
@@ -135,20 +136,20 @@ def _counter_to_sink(g: Geometry) -> Intent:
     lift = np.concatenate([g.eef_position[:, :2], carry_height[:, None]], axis=1)
     intent.where(held, lift, speed=0.6, gripper=_CLOSE)
     carry = np.concatenate([g.goal_position[:, :2], carry_height[:, None]], axis=1)
-    intent.where(held & (clearance > 0.14), carry, speed=0.8, gripper=_CLOSE)
+    intent.where(held & (clearance > 0.14), carry, speed=0.6, gripper=_CLOSE)
     intent.where(held & over_goal, g.eef_position, speed=0.3, gripper=_OPEN)
     away = np.concatenate([g.eef_position[:, :2], (g.counter_top + 0.35)[:, None]], axis=1)
     intent.where(over_goal & ~held | in_goal, away, speed=0.8, gripper=_OPEN)
     return intent
 
 
-def _nearest_grasp(g: Geometry) -> FloatArray:
-    """The gripper pointing down, opening along the object's narrow side, in whichever of both ways is nearer."""
-    narrow = g.target_rotation[:, :, 1] * np.array([1.0, 1.0, 0.0])
-    narrow /= np.maximum(norm(narrow), 1e-6)[:, None]
-    narrow *= np.where(dot(narrow, g.eef_rotation[:, :, 1]) < 0, -1.0, 1.0)[:, None]
-    down = np.broadcast_to(np.array([0.0, 0.0, -1.0]), narrow.shape)
-    return np.stack([np.cross(narrow, down), narrow, down], axis=2)
+def _downwards(opening: FloatArray, g: Geometry) -> FloatArray:
+    """The gripper pointing down and opening along `opening` [n, 3], in whichever of both ways is nearer."""
+    level = opening * np.array([1.0, 1.0, 0.0])
+    level /= np.maximum(norm(level), 1e-6)[:, None]
+    level *= np.where(dot(level, g.eef_rotation[:, :, 1]) < 0, -1.0, 1.0)[:, None]
+    down = np.broadcast_to(np.array([0.0, 0.0, -1.0]), level.shape)
+    return np.stack([np.cross(level, down), level, down], axis=2)
 
 
 EXPERTS: dict[str, Callable[[Geometry], Intent]] = {

@@ -31,8 +31,8 @@ class Geometry:
     goal_half: FloatArray  # [n, 3] half extents of the goal's box
     finger_gap: FloatArray  # [n] between the pads [m]
     fixture_joint: FloatArray  # [n] share of the joint's range; a door's range is a right angle; 0 without fixture
-    object_width: FloatArray  # [n] along the object's y [m]; 0 without object
-    object_half_height: FloatArray  # [n] [m]; 0 without object
+    grasp_width: FloatArray  # [n] of the object where it is to be held, along its y [m]; 0 without object
+    grasp_height: FloatArray  # [n] of that place over its centre [m]
     counter_top: FloatArray  # [n] height [m]
 
     @property
@@ -52,7 +52,7 @@ class GeometryReader:
         self._fixture = model.jnt_qposadr[model.joint("fixture").id] if _has_fixture(model) else None
         self._goal_half = np.zeros((len(scenes), 3))
         self._joint_range = np.ones(len(scenes))
-        self._object_half = np.zeros((len(scenes), 3))
+        self._grasp = np.zeros((len(scenes), 2))  # width, height
         self._counter_top = np.zeros(len(scenes))
         self.load(np.arange(len(scenes)), scenes)
 
@@ -66,7 +66,7 @@ class GeometryReader:
                 hinge = joint.type[0] == mujoco.mjtJoint.mjJNT_HINGE
                 self._joint_range[lane] = np.pi / 2 if hinge else joint.range[1]
             if scene.plan.kind is not None:
-                self._object_half[lane] = scene.plan.kind.half
+                self._grasp[lane] = scene.plan.kind.grasp_width, scene.plan.kind.grasp_height
             self._counter_top[lane] = scene.plan.counter_top
 
     def read(self, lanes: LaneIndex) -> Geometry:
@@ -86,8 +86,8 @@ class GeometryReader:
             goal_half=self._goal_half[lanes],
             finger_gap=fingers[:, 0] - fingers[:, 1],
             fixture_joint=joint / self._joint_range[lanes],
-            object_width=2 * self._object_half[lanes, 1],
-            object_half_height=self._object_half[lanes, 2],
+            grasp_width=self._grasp[lanes, 0],
+            grasp_height=self._grasp[lanes, 1],
             counter_top=self._counter_top[lanes],
         )
 

@@ -24,13 +24,27 @@ _SPHERE, _ELLIPSOID, _CYLINDER, _BOX = (
 
 @dataclass(frozen=True)
 class ObjectKind:
-    """What an object looks like: its name in instructions, mass, half extents (y is the narrow side), colour, shapes."""
+    """A kind of object: its name in instructions, mass, half extents (y is the narrow side), colour, shapes.
+
+    neck: where it is to be held, as height over the centre and width, where that is not its body.
+    """
 
     name: str
     mass: float
     half: tuple[float, float, float]
     rgba: RGBA
     shapes: tuple[Shape, Shape, Shape]
+    neck: tuple[float, float] | None = None
+
+    @property
+    def grasp_height(self) -> float:
+        """Over the centre. Tall things are held near their top, or the gripper's palm would land on them."""
+        return self.neck[0] if self.neck else max(self.half[2] - 0.028, 0.0)
+
+    @property
+    def grasp_width(self) -> float:
+        """Between the finger pads when it is held."""
+        return self.neck[1] if self.neck else 2 * self.half[1]
 
 
 def _box(half):
@@ -65,7 +79,7 @@ KINDS: dict[str, ObjectKind] = {
         ObjectKind("juice box", 0.20, (0.028, 0.024, 0.055), (0.95, 0.55, 0.15, 1), _box((0.028, 0.024, 0.055))),
         ObjectKind("can", 0.25, (0.028, 0.028, 0.050), (0.80, 0.15, 0.15, 1), _can(0.028, 0.050)),
         ObjectKind("jar", 0.20, (0.030, 0.030, 0.040), (0.35, 0.60, 0.35, 1), _can(0.030, 0.040)),
-        ObjectKind("bottle", 0.22, (0.027, 0.027, 0.080), (0.20, 0.45, 0.80, 1), _bottle(0.027, 0.080)),
+        ObjectKind("bottle", 0.22, (0.027, 0.027, 0.080), (0.20, 0.45, 0.80, 1), _bottle(0.027, 0.080), (0.046, 0.0243)),
         ObjectKind("apple", 0.15, (0.032, 0.032, 0.030), (0.75, 0.10, 0.12, 1), _fruit((0.032, 0.032, 0.030))),
         ObjectKind("lemon", 0.10, (0.034, 0.024, 0.024), (0.95, 0.90, 0.20, 1), _fruit((0.034, 0.024, 0.024))),
         ObjectKind("potato", 0.17, (0.042, 0.028, 0.025), (0.65, 0.50, 0.30, 1), _fruit((0.042, 0.028, 0.025))),

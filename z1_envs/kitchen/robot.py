@@ -26,8 +26,7 @@ FINGER_RANGE = (0.0, 0.04)  # [m] opening of each finger
 ARM_LOW = np.array([-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973])
 ARM_HIGH = np.array([2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973])
 ARM_TORQUE = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
-# Servo stiffness [Nm/rad]; damping is a tenth of it. Stiff enough that a delta pose is reached within two
-# control steps, soft enough for 5 ms substeps with the implicit integrator.
+# Servo stiffness [Nm/rad]; damping is a twentieth of it, so the arm lags its targets by one control step.
 ARM_STIFFNESS = (4500.0, 4500.0, 3500.0, 3500.0, 2000.0, 2000.0, 1000.0)
 
 BASE_JOINTS = ("robot0_base_forward", "robot0_base_left", "robot0_base_yaw")
@@ -184,7 +183,7 @@ def _add_servos(spec: mujoco.MjSpec) -> None:
         _servo(spec, name, stiffness, damping, None, None)
     _servo(spec, TORSO_JOINT, 20000, 3000, TORSO_RANGE, None)
     for i, name in enumerate(ARM_JOINTS):
-        _servo(spec, name, ARM_STIFFNESS[i], ARM_STIFFNESS[i] / 10, (ARM_LOW[i], ARM_HIGH[i]), ARM_TORQUE[i])
+        _servo(spec, name, ARM_STIFFNESS[i], ARM_STIFFNESS[i] / 20, (ARM_LOW[i], ARM_HIGH[i]), ARM_TORQUE[i])
     # A closed target beyond contact and 30 N: with 8 N, doors slip off an 8 mm handle.
     for name, limits in zip(FINGER_JOINTS, ((-0.005, 0.04), (-0.04, 0.005)), strict=True):
         _servo(spec, name, 5000, 100, limits, 30.0)
