@@ -13,15 +13,18 @@ Where things are:
     wrappers               ActionChunk, SuccessDecay
     evaluate               protocols, success rates with intervals, paired comparisons
     demos, video           scripted demonstrations; rollouts and trees as mp4
+    opengl                 which OpenGL backend MuJoCo can load here
     kitchen/               the embedded simulator
 """
 
 import os
 import sys
 
-# MuJoCo reads MUJOCO_GL when it is first imported; without a display its default, GLFW, fails late.
-if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-    os.environ.setdefault("MUJOCO_GL", "egl")
+from z1_envs.opengl import usable_backend
+
+# MuJoCo reads MUJOCO_GL when it is first imported.
+if sys.platform == "linux":
+    os.environ["MUJOCO_GL"] = usable_backend(os.environ)
 
 from z1_envs.registration import register_tasks
 

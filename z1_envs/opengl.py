@@ -1,0 +1,35 @@
+"""Which OpenGL backend MuJoCo can load on this Linux machine.
+
+Without a display MuJoCo's default, GLFW, fails late. Where the library of the chosen backend is not installed,
+importing mujoco fails altogether, also for those who want no images.
+"""
+
+import ctypes
+import logging
+from collections.abc import Mapping
+
+OFF = "off"
+_LIBRARIES = {"egl": ("libEGL.so.1",), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
+
+logger = logging.getLogger("z1_envs")
+
+
+def usable_backend(environ: Mapping[str, str]) -> str:
+    """What MUJOCO_GL should be: what it is, EGL where nothing is set and there is no display.
+
+    "off" where the library of that backend does not load: then everything works but images, which raise RenderError.
+    """
+    default = "" if environ.get("DISPLAY") else "egl"
+    chosen = environ.get("MUJOCO_GL", default).lower().strip()
+    if chosen in _LIBRARIES and not any(_loads(library) for library in _LIBRARIES[chosen]):
+        logger.info("MUJOCO_GL=%s, but %s does not load: images are off", chosen, _LIBRARIES[chosen][0])
+        return OFF
+    return chosen
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,182 @@
+"""Recordings for people: episodes side by side, and a tree that branches, as small mp4 files.
+
+    envs = KitchenVectorEnv("OpenDrawer", num_envs=2)
+    record_rollout(envs, agent, Path("rollout.mp4"), seed=0)
+
+    envs = KitchenVectorEnv("OpenDrawer", num_envs=8, group_size=8)
+    record_tree(envs, agent, Path("tree.mp4"), seed=0, decision=3)
+
+Every lane is a tile. Its frame says what it is doing: blue moves in the shared trunk, grey moves alone, green has
+succeeded and red has failed; the last two stand still. One picture every second step: the film runs in real time.
+
+Axes: L lanes, H chunk length, A action width.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import imageio.v2 as imageio
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from z1_envs.evaluate import Agent
+
+Image = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+STEPS_PER_PICTURE = 2
+FPS = 10  # of 20 steps per second
+BORDER_PX = 6
+TRUNK, ALONE, SUCCESS, FAILURE = (56, 132, 255), (96, 96, 96), (38, 166, 91), (214, 69, 65)
+
+
+class FilmedEnv(Protocol):
+    """A BranchVectorEnv whose lanes can be filmed, e.g. `KitchenVectorEnv`."""
+
+    num_envs: int
+    group_size: int
+
+    @property
+    def finished(self) -> NDArray[np.bool_]: ...
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]: ...
+    def step(self, actions: ArrayLike, *, active: Any = None) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...
+    def branch(self, source: ArrayLike) -> tuple[Any, dict[str, Any]]: ...
+    def film(self, lane: int) -> Image:
+        """A picture [height, width, 3] of `lane` as it is now."""
+        ...
+
+
+def record_rollout(envs: FilmedEnv, agent: Agent, path: Path, *, seed: int) -> NDArray[np.bool_]:
+    """Films an episode of every lane, side by side, to the mp4 file `path`; group g starts from seed + g.
+
+    The agent sees the rows of all lanes, finished ones among them. Returns the success of each lane [L].
+    Where recording fails, `path` is as it was.
+    """
+    start = envs.reset(seed=seed)
+    lanes = _Lanes(envs, *start)
+    with _writer(path) as append:
+        for stills in _roll(lanes, agent, np.ones(envs.num_envs, dtype=bool), None):
+            append(_grid([_framed(still, lanes.colour(i, ALONE)) for i, still in enumerate(stills)]))
+    return lanes.success
+
+
+def record_tree(envs: FilmedEnv, agent: Agent, path: Path, *, seed: int, decision: int) -> NDArray[np.bool_]:
+    """Films a trunk of `decision` decisions, then the branches that leave it, to the mp4 file `path`.
+
+    All lanes are one group. The agent sees the rows of all lanes; its chunks should be random, or the branches
+    stay alike. Returns the success of each lane [L]. Where recording fails, `path` is as it was.
+
+    Raises ValueError for several groups or a negative `decision`.
+    """
+    if envs.group_size != envs.num_envs:
+        raise ValueError(f"a tree is one group: build envs with group_size={envs.num_envs}, not {envs.group_size}")
+    if decision < 0:
+        raise ValueError(f"decision counts the trunk's decisions, from 0 on; got {decision}")
+    start = envs.reset(seed=seed)
+    lanes = _Lanes(envs, *start)
+    with _writer(path) as append:
+        for stills in _roll(lanes, agent, np.arange(envs.num_envs) == 0, decision):
+            append(_grid([_framed(stills[0], lanes.colour(0, TRUNK))] * envs.num_envs))
+        lanes.observation, lanes.infos = envs.branch(np.zeros(envs.num_envs, dtype=np.int64))
+        for stills in _roll(lanes, agent, np.ones(envs.num_envs, dtype=bool), None):
+            append(_grid([_framed(still, lanes.colour(i, ALONE)) for i, still in enumerate(stills)]))
+    return lanes.success
+
+
+@dataclass
+class _Lanes:
+    """An env with what its lanes returned last."""
+
+    envs: FilmedEnv
+    observation: dict[str, NDArray]
+    infos: dict[str, Any]
+
+    @property
+    def success(self) -> NDArray[np.bool_]:
+        """Lanes [L] that have succeeded."""
+        return np.asarray(self.infos["success"], dtype=bool)
+
+    def colour(self, lane: int, moving: Colour) -> Colour:
+        """The frame of `lane`: `moving` until it is finished."""
+        if not self.envs.finished[lane]:
+            return moving
+        return SUCCESS if self.success[lane] else FAILURE
+
+
+def _roll(lanes: _Lanes, agent: Agent, chosen: NDArray[np.bool_], max_decisions: int | None) -> Iterator[list[Image]]:
+    """Moves the `chosen` lanes [L] to their ends, or for `max_decisions`; yields the latest still of every lane."""
+    envs = lanes.envs
+    stills = [envs.film(lane) for lane in range(envs.num_envs)]
+    yield stills
+    num_decisions = num_steps = 0
+    while (chosen & ~envs.finished).any() and num_decisions != max_decisions:
+        chunks = agent.act({**lanes.observation, "instruction": lanes.infos["instruction"]})
+        for actions in [chunks] if chunks.ndim == 2 else chunks.swapaxes(0, 1):
+            moving = chosen & ~envs.finished
+            if not moving.any():
+                break
+            lanes.observation, _, _, _, lanes.infos = envs.step(actions, active=moving)
+            num_steps += 1
+            # A lane that ends between two pictures would never be filmed again.
+            on_picture = num_steps % STEPS_PER_PICTURE == 0
+            for lane in np.flatnonzero(moving & (on_picture | envs.finished)):
+                stills[lane] = envs.film(int(lane))
+            if on_picture or not (chosen & ~envs.finished).any():
+                yield stills
+        num_decisions += 1
+
+
+@contextmanager
+def _writer(path: Path):
+    """A function that appends an image to the film `path`, which appears once it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}.tmp.mp4")
+    last: list[Image] = []
+    # yuv420p needs even sizes; imageio's default, multiples of 16, would rescale the tiles.
+    writer: Any = imageio.get_writer(aside, format="FFMPEG", fps=FPS, codec="libx264", quality=6, macro_block_size=2)
+
+    def append(image: Image) -> None:
+        last[:] = [image]
+        writer.append_data(image)
+
+    try:
+        yield append
+        for _ in range(FPS):  # the end stands for a second
+            append(last[0])
+        writer.close()
+        os.replace(aside, path)
+    finally:
+        writer.close()
+        aside.unlink(missing_ok=True)
+
+
+def _framed(image: Image, colour: Colour) -> Image:
+    """A copy of `image` [height, width, 3] with a border."""
+    framed = np.empty_like(image)
+    framed[:] = colour
+    inner = slice(BORDER_PX, -BORDER_PX)
+    framed[inner, inner] = image[inner, inner]
+    return framed
+
+
+def _grid(tiles: list[Image]) -> Image:
+    """One image of all `tiles`, a single one in full size, several in half of it, at most four in a row."""
+    if len(tiles) == 1:
+        return tiles[0]
+    num_columns = min(4, math.ceil(math.sqrt(2 * len(tiles))) if len(tiles) > 3 else len(tiles))
+    num_rows = math.ceil(len(tiles) / num_columns)
+    halves = [_half(tile) for tile in tiles]
+    halves += [np.zeros_like(halves[0])] * (num_rows * num_columns - len(halves))
+    rows = [halves[i * num_columns : (i + 1) * num_columns] for i in range(num_rows)]
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows])
+
+
+def _half(image: Image) -> Image:
+    height, width = image.shape[0] // 4 * 4, image.shape[1] // 4 * 4  # so that halves are even
+    parts = image[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
+    return parts.mean(axis=(1, 3)).astype(np.uint8)
