@@ -67,13 +67,14 @@ def train_sft(
     *,
     seed: int,
     validate: Callable[[Pi05Policy], float],
-    on_round: Callable[[SftProgress, Callable[[], TrainerState]], None],
+    on_round: Callable[[SftProgress, Callable[[], TrainerState]], bool],
     resume: TrainerState | None = None,
 ) -> SftProgress:
     """Trains all of `policy` on `demos`; it ends with the weights of its best round.
 
     validate: held-out success in [0, 1]. on_round: told after each round, with a function that makes the
-    state to save. The randomness of a round depends on `seed` and its number alone.
+    state to save; returns whether to go on (where not, `policy` keeps the weights to go on from). The randomness
+    of a round depends on `seed` and its number alone.
     """
     select(policy, "all")
     parameters = [p for p in policy.model.parameters() if p.requires_grad]
@@ -102,7 +103,8 @@ def train_sft(
             losses.append(loss.item())
         _evaluate_average(policy, progress, validate)
         progress.loss.append(float(np.mean(losses)))
-        on_round(progress, lambda: _state(policy, optimizer, progress))
+        if not on_round(progress, lambda: _state(policy, optimizer, progress)):
+            return progress
     policy.model.load_state_dict(progress.best)
     return progress
 

@@ -1,0 +1,89 @@
+"""The configuration of a whole training, and the named ones."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tyro.conf import Positional
+
+from z1_agent.flow import FlowSDE
+from z1_agent.grpo import GrpoConfig
+from z1_agent.rollout import LinearPrefix
+from z1_agent.sft import SftConfig
+from z1_envs.kitchen.env import ObsMode
+from z1_envs.kitchen.experts import EXPERTS
+from z1_envs.tasks import get_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides what a training does.
+
+    task: RoboCasa's name, without prefix. seed: of everything random. obs: what the policy sees; image_px is read
+    for "pixels" alone. horizon: of episodes in training and evaluation [steps]. chunk_len: actions that the policy
+    predicts at once; executed_len: how many of them are carried out before it is asked again [steps].
+    validation_episodes: held-out episodes that stop SFT. eval_episodes: those of the two final evaluations.
+    checkpoint_every: GRPO iterations between checkpoints.
+
+    Raises ValueError for a task without a scene and an expert, and for counts below 1.
+    """
+
+    task: Positional[str]
+    seed: int = 0
+    obs: ObsMode = "state"
+    image_px: int = 64
+    horizon: int = 150
+    chunk_len: int = 10
+    executed_len: int = 10
+    sde: FlowSDE = field(default_factory=FlowSDE)
+    sft: SftConfig = field(default_factory=SftConfig)
+    grpo: GrpoConfig = field(default_factory=GrpoConfig)
+    validation_episodes: int = 128
+    eval_episodes: int = 256
+    checkpoint_every: int = 10
+
+    def __post_init__(self) -> None:
+        if (name := get_task(self.task).name) not in EXPERTS:
+            raise ValueError(f"{name} has no scripted expert to learn from yet; choose among {', '.join(EXPERTS)}")
+        object.__setattr__(self, "task", name)
+        counts = {
+            "horizon": self.horizon,
+            "validation_episodes": self.validation_episodes,
+            "eval_episodes": self.eval_episodes,
+            "checkpoint_every": self.checkpoint_every,
+            "sft.num_demos": self.sft.num_demos,
+            "sft.max_rounds": self.sft.max_rounds,
+            "sft.steps_per_round": self.sft.steps_per_round,
+            "grpo.num_iterations": self.grpo.num_iterations,
+            "grpo.num_groups": self.grpo.num_groups,
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}; give a larger number")
+        if self.grpo.group_size < 2:
+            raise ValueError(f"grpo.group_size must be at least 2, got {self.grpo.group_size}: a group is compared")
+        if not 1 <= self.executed_len <= self.chunk_len:
+            raise ValueError(f"executed_len must lie in 1..{self.chunk_len} (chunk_len), got {self.executed_len}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+
+
+def cpu(task: str) -> TrainConfig:
+    """Minutes on two cores: the nano policy on privileged state."""
+    return TrainConfig(task=task)
+
+
+def smoke(task: str) -> TrainConfig:
+    """Every stage in seconds, to see that it runs. It learns next to nothing."""
+    return dataclasses.replace(
+        cpu(task),
+        horizon=60,
+        sft=SftConfig(num_demos=4, batch_size=32, steps_per_round=20, max_rounds=2),
+        grpo=GrpoConfig(num_iterations=4, num_groups=4, group_size=4, prefix=LinearPrefix(start=2), minibatch_size=64),
+        validation_episodes=8,
+        eval_episodes=16,
+        checkpoint_every=2,
+    )
+
+
+PRESETS: dict[str, Callable[[str], TrainConfig]] = {"cpu": cpu, "smoke": smoke}

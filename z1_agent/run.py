@@ -1,0 +1,135 @@
+"""The directory of one training: what is in it, and who may go on with it.
+
+    config.json                    resolved configuration, command, commit and versions, before the first step
+    checkpoint/                    the present policy with the trainer's state
+    sft/                           the policy after SFT
+    eval_sft.json  eval_rl.json    the two evaluations
+    log.jsonl                      one line per stage, SFT round and GRPO iteration, with its times
+    tb/                            TensorBoard events
+    result.json  report.html  rollout.mp4  tree.mp4
+"""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from z1_agent.presets import TrainConfig
+
+PACKAGES = ("torch", "numpy", "scipy", "mujoco", "gymnasium")
+
+
+class RunError(RuntimeError):
+    """A directory that this training must not write to."""
+
+
+class Run:
+    """A directory that belongs to one configuration. Files appear complete or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint, self.sft_checkpoint = path / "checkpoint", path / "sft"
+        self.eval_sft, self.eval_rl = path / "eval_sft.json", path / "eval_rl.json"
+        self.result, self.report = path / "result.json", path / "report.html"
+        self.rollout_video, self.tree_video = path / "rollout.mp4", path / "tree.mp4"
+        self.events = path / "tb"
+        self._log, self._config = path / "log.jsonl", path / "config.json"
+
+    def log(self) -> list[dict[str, Any]]:
+        """All lines of the log, in order."""
+        if not self._log.exists():
+            return []
+        return [json.loads(line) for line in self._log.read_text(encoding="utf-8").splitlines()]
+
+    def append_log(self, line: dict[str, Any]) -> None:
+        """Adds a line, which must have `stage`, `wall_seconds` and `cpu_seconds`."""
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+
+    def keep_log(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Drops the lines that are not `wanted`: those of work that was lost with its checkpoint."""
+        lines = [json.dumps(line) + "\n" for line in self.log() if wanted(line)]
+        write_text(self._log, "".join(lines))
+
+    def about(self) -> dict[str, Any]:
+        """config.json."""
+        return json.loads(self._config.read_text(encoding="utf-8"))
+
+
+def open_run(path: Path, config: TrainConfig, *, preset: str, command: Sequence[str], resume: bool) -> Run:
+    """The run at `path`, begun, or with `resume` gone on with.
+
+    Raises RunError where `path` is in use and `resume` is not set, and, with `resume`, where there is nothing to go
+    on with or the configuration is another one.
+    """
+    run = Run(path)
+    about = {"preset": preset, "config": asdict(config), "command": shlex.join(command)} | origin()
+    config_file = path / "config.json"
+    if resume:
+        if not config_file.is_file():
+            raise RunError(f"there is no run to resume in {path} (no config.json); leave out --resume")
+        _check_same(run.about(), json.loads(json.dumps(about)), path)
+        return run
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        going_on = "add --resume to go on with the run there, or " if config_file.is_file() else ""
+        raise RunError(f"{path} is in use: {going_on}give another --out")
+    path.mkdir(parents=True, exist_ok=True)
+    write_text(config_file, json.dumps(about, indent=1))
+    return run
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces `path` by `text`; whoever reads it sees the old or the new, never a half."""
+    aside = path.with_name(path.name + ".tmp")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def origin() -> dict[str, Any]:
+    """Which program this is: `commit` (None outside of a checkout) and `versions`."""
+    return {"commit": _commit(), "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES}}
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with "+changes" where files differ from it."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    answers = []
+    for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):  # no git, or a checkout of somebody else
+            return None
+        answers.append(done.stdout.strip())
+    return answers[0] + ("+changes" if answers[1] else "")
+
+
+def _check_same(saved: dict[str, Any], given: dict[str, Any], path: Path) -> None:
+    flat = [_flat({"preset": about["preset"], **about["config"]}) for about in (saved, given)]
+    different = [
+        f"{name} is {flat[0].get(name)!r} there and {flat[1].get(name)!r} here"
+        for name in sorted(flat[0].keys() | flat[1].keys())
+        if flat[0].get(name) != flat[1].get(name)
+    ]
+    if different:
+        raise RunError(
+            f"{path} holds another run: {'; '.join(different)}; resume with what it was begun with, "
+            f"`{saved['command']}`, or give another --out"
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
