@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 _SECONDS_BETWEEN_LINES = 10.0  # where the output is a file
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 (nothing went wrong)
     """The person pressed Ctrl-C, and what can be kept is on disk."""
 
 
@@ -50,7 +50,12 @@ class Bar:
         """done: how much of `total` an earlier process has done, which says nothing about the time left."""
         self._console, self._title, self._total = console, title, total
         self._first, self._start, self._last_line = done, time.monotonic(), 0.0
-        columns = (TextColumn("{task.description:<15}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
+        columns = (
+            TextColumn("{task.description:<15}"),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
         self._live = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._live.add_task(title, total=total, completed=done, text="")
 

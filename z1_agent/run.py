@@ -1,15 +1,16 @@
 """The directory of one training: what is in it, and who may go on with it.
 
-    config.json                    resolved configuration, command, commit and versions, before the first step
-    checkpoint/                    the present policy with the trainer's state
-    sft/                           the policy after SFT
-    eval_sft.json  eval_rl.json    the two evaluations
-    log.jsonl                      one line per stage, SFT round and GRPO iteration, with its times
-    tb/                            TensorBoard events
-    result.json  report.html  rollout.mp4  tree.mp4
+config.json                    resolved configuration, command, commit and versions, before the first step
+checkpoint/                    the present policy with the trainer's state
+sft/                           the policy after SFT
+eval_sft.json  eval_rl.json    the two evaluations
+log.jsonl                      one line per stage, SFT round and GRPO iteration, with its times
+tb/                            TensorBoard events
+result.json  report.html  rollout.mp4  tree.mp4
 """
 
 import json
+import math
 import os
 import platform
 import shlex
@@ -22,6 +23,8 @@ from typing import Any
 
 from z1_agent.presets import TrainConfig
 
+# Stages, as they are called in the log and in the result.
+DEMONSTRATIONS, SFT, EVAL_SFT, RL, EVAL_RL = STAGES = ("demonstrations", "sft", "eval_sft", "rl", "eval_rl")
 PACKAGES = ("torch", "numpy", "scipy", "mujoco", "gymnasium")
 
 
@@ -48,9 +51,10 @@ class Run:
         return [json.loads(line) for line in self._log.read_text(encoding="utf-8").splitlines()]
 
     def append_log(self, line: dict[str, Any]) -> None:
-        """Adds a line, which must have `stage`, `wall_seconds` and `cpu_seconds`."""
+        """Adds a line, which must have `stage`, `wall_seconds` and `cpu_seconds`. JSON has no infinity: null."""
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
         with self._log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+            file.write(json.dumps(finite, allow_nan=False) + "\n")
 
     def keep_log(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Drops the lines that are not `wanted`: those of work that was lost with its checkpoint."""

@@ -12,7 +12,6 @@ succeeded and red has failed; the last two stand still. One picture every second
 Axes: L lanes, H chunk length, A action width.
 """
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -168,8 +167,8 @@ def _grid(tiles: list[Image]) -> Image:
     """One image of all `tiles`, a single one in full size, several in half of it, at most four in a row."""
     if len(tiles) == 1:
         return tiles[0]
-    num_columns = min(4, math.ceil(math.sqrt(2 * len(tiles))) if len(tiles) > 3 else len(tiles))
-    num_rows = math.ceil(len(tiles) / num_columns)
+    num_columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(len(tiles), 4)
+    num_rows = -(-len(tiles) // num_columns)
     halves = [_half(tile) for tile in tiles]
     halves += [np.zeros_like(halves[0])] * (num_rows * num_columns - len(halves))
     rows = [halves[i * num_columns : (i + 1) * num_columns] for i in range(num_rows)]

@@ -1,0 +1,279 @@
+"""A whole training: demonstrations → SFT → evaluation → GRPO → evaluation on the same episodes → result and report.
+
+Every stage leaves a file, and starts from the files that are there: a run that was stopped goes on bit for bit.
+Demonstrations, validation, training, evaluation and films draw their episodes from seeds of their own.
+"""
+
+import json
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from z1_agent import checkpoint
+from z1_agent.checkpoint import TrainerState
+from z1_agent.console import Bar, StopRequest
+from z1_agent.grpo import IterationLog, train_grpo
+from z1_agent.observation import Normalizer
+from z1_agent.pi05 import pi05_nano
+from z1_agent.policy import Pi05Policy, PolicyConfig
+from z1_agent.presets import TrainConfig
+from z1_agent.recording import Films, film_policy
+from z1_agent.report import write_report
+from z1_agent.result import make_result
+from z1_agent.run import DEMONSTRATIONS, EVAL_RL, EVAL_SFT, RL, SFT, Run, write_text
+from z1_agent.sft import SftProgress, train_sft
+from z1_agent.tokenizer import NanoTokenizer
+from z1_envs.evaluate import EvalProtocol, Report, evaluate
+from z1_envs.kitchen.cameras import RenderError
+from z1_envs.kitchen.demos import Demonstrations, collect
+from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
+from z1_envs.layout import CAMERAS, SCENE
+
+MAX_EVAL_LANES = 64
+_RECENT = 10  # iterations in the moving average of the live line
+
+
+@dataclass
+class Training:
+    """A run under way. num_threads: of the physics, None for all cores; results do not depend on it."""
+
+    run: Run
+    config: TrainConfig
+    console: Console
+    stop: StopRequest
+    num_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        self.clock = _Clock()
+
+    def record(self, stage: str, values: dict[str, Any]) -> None:
+        """One line of the log, with the time since the last one."""
+        self.run.append_log({"stage": stage, **values, **self.clock.lap()})
+
+
+def train(training: Training) -> dict[str, Any]:
+    """Runs what is left of all stages; returns what result.json holds.
+
+    Raises Stopped once a wanted stop has left everything on disk.
+    """
+    run, config = training.run, training.config
+    with training.stop.listen(training.console), SummaryWriter(run.events) as events:
+        policy = _learn_from_demonstrations(training, events)
+        before = _evaluation(training, policy, EVAL_SFT)
+        policy = _improve_by_trying(training, policy, events)
+        after = _evaluation(training, policy, EVAL_RL)
+        result = make_result(run, config, before, after)
+        write_text(run.result, json.dumps(result, indent=1, allow_nan=False))
+        films = Films(
+            task=config.task,
+            horizon=config.horizon,
+            seed=stream_seed(config.seed, "films"),
+            rollout=run.rollout_video,
+            tree=run.tree_video,
+        )
+        try:
+            film_policy(policy, films, image_px=config.image_px)
+        except RenderError as error:
+            training.console.print(f"No videos: {error}")
+        write_report(run)
+    return result
+
+
+def stream_seed(seed: int, name: str) -> int:
+    """The seed, of 62 bits, of what `name` says; other names give unrelated ones."""
+    high, low = np.random.SeedSequence([seed, *name.encode()]).generate_state(2)
+    return (int(high) << 32 | int(low)) >> 2
+
+
+def _learn_from_demonstrations(training: Training, events: SummaryWriter) -> Pi05Policy:
+    run, config = training.run, training.config
+    if run.sft_checkpoint.exists():
+        return checkpoint.load_policy(run.sft_checkpoint)
+    demos = _demonstrations(training)
+    policy, resume = _new_policy(config, demos), None
+    if run.checkpoint.exists():
+        saved = checkpoint.load(run.checkpoint)
+        policy, resume = saved.policy, saved.trainer
+    first = len(resume.values["success"]) if resume is not None else 0
+    run.keep_log(lambda line: line["stage"] == DEMONSTRATIONS or line["round"] < first)
+    envs = _eval_envs(training, config.validation_episodes)
+    steps: list[int] = []
+
+    def validate(candidate: Pi05Policy) -> float:
+        report = evaluate(candidate, envs, _protocol(config, "validation", config.validation_episodes))
+        steps.append(int(report.elapsed.sum()))
+        return report.rate
+
+    with Bar(training.console, "SFT", total=config.sft.max_rounds, done=first) as bar:
+
+        def on_round(progress: SftProgress, state) -> bool:
+            last = len(progress.success) - 1
+            values = {"round": last, "success": progress.success[last], "loss": progress.loss[last]}
+            training.record(SFT, {**values, "env_steps": steps[-1]})
+            _plot(events, SFT, last, values)
+            checkpoint.save(run.checkpoint, policy, task=config.task, backend=BACKEND, trainer=state())
+            bar.update(last + 1, f"held-out success {values['success']:.0%}, best {max(progress.success):.0%}")
+            return not training.stop.made
+
+        seed = stream_seed(config.seed, "SFT")
+        train_sft(policy, demos, config.sft, seed=seed, validate=validate, on_round=on_round, resume=resume)
+    envs.close()
+    training.stop.check()
+    checkpoint.save(run.sft_checkpoint, policy, task=config.task, backend=BACKEND)
+    return policy
+
+
+def _demonstrations(training: Training) -> Demonstrations:
+    config = training.config
+    training.run.keep_log(lambda line: line["stage"] != DEMONSTRATIONS)  # collected again by whoever needs them
+    training.clock.lap()
+    demos = collect(
+        config.task,
+        num_episodes=config.sft.num_demos,
+        seed=stream_seed(config.seed, "demonstrations"),
+        noise=config.sft.demo_noise,
+        obs=config.obs,
+        image_px=config.image_px,
+        horizon=config.horizon,
+    )
+    values = {"episodes": demos.num_episodes, "attempts": demos.attempts, "env_steps": len(demos.actions)}
+    training.record(DEMONSTRATIONS, values)
+    training.console.print(f"{demos.num_episodes} demonstrations, {len(demos.actions)} steps")
+    return demos
+
+
+def _new_policy(config: TrainConfig, demos: Demonstrations) -> Pi05Policy:
+    sees = config.obs == "pixels"
+    scene = None if sees else demos.observation["scene"]
+    normalizer = Normalizer.fit(demos.observation["state"], demos.actions, scene)
+    model = pi05_nano(chunk_len=config.chunk_len, scene_width=0 if sees else SCENE.width, vision=sees)
+    cameras = tuple(CAMERAS) if sees else ()
+    parts = PolicyConfig(model=model, sde=config.sde, executed_len=config.executed_len, cameras=cameras)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(config.seed, "weights"))
+        return Pi05Policy(parts, normalizer, NanoTokenizer())
+
+
+def _improve_by_trying(training: Training, policy: Pi05Policy, events: SummaryWriter) -> Pi05Policy:
+    run, config = training.run, training.config
+    resume: TrainerState | None = None
+    saved = checkpoint.load(run.checkpoint)
+    if saved.trainer is not None and saved.trainer.values["stage"] == "grpo":
+        policy, resume = saved.policy, saved.trainer
+    first = 0 if resume is None else resume.values["iteration"] + 1
+    run.keep_log(lambda line: line["stage"] != RL or line["iteration"] < first)
+    envs = KitchenVectorEnv(
+        config.task,
+        num_envs=config.grpo.num_groups * config.grpo.group_size,
+        group_size=config.grpo.group_size,
+        obs=config.obs,
+        image_px=config.image_px,
+        horizon=config.horizon,
+        num_threads=training.num_threads,
+    )
+    total = config.grpo.num_iterations
+    recent: deque[float] = deque(maxlen=_RECENT)
+    env_steps = sum(line["env_steps"] for line in run.log() if line["stage"] == RL)
+    training.clock.lap()
+    with Bar(training.console, "GRPO", total=total, done=first) as bar:
+
+        def on_iteration(log: IterationLog, state) -> bool:
+            nonlocal env_steps
+            training.record(RL, asdict(log))
+            _plot(events, RL, log.iteration, asdict(log) | asdict(log.groups))
+            done = log.iteration + 1
+            if training.stop.made or done == total or done % config.checkpoint_every == 0:
+                checkpoint.save(run.checkpoint, policy, task=config.task, backend=BACKEND, trainer=state())
+            recent.append(log.success)
+            env_steps += log.env_steps
+            bar.update(done, _live(log, float(np.mean(recent)), env_steps))
+            return not training.stop.made
+
+        seed = stream_seed(config.seed, "GRPO")
+        train_grpo(policy, envs, config.grpo, seed=seed, on_iteration=on_iteration, resume=resume)
+    envs.close()
+    training.stop.check()
+    return policy
+
+
+def _live(log: IterationLog, success: float, env_steps: int) -> str:
+    groups = f"{log.groups.dead}/{log.groups.mixed}/{log.groups.all_success}"
+    counts = f"dead/mixed/all {groups}  clipped {log.clip_fraction:.1%}  {env_steps / 1000:.0f}k steps"
+    return f"success {success:.0%}  {counts}"
+
+
+def _evaluation(training: Training, policy: Pi05Policy, stage: str) -> Report:
+    run, config = training.run, training.config
+    file = run.eval_sft if stage == EVAL_SFT else run.eval_rl
+    if file.exists():
+        return Report.from_json(file.read_text(encoding="utf-8"))
+    training.clock.lap()
+    envs = _eval_envs(training, config.eval_episodes)
+    with Bar(
+        training.console, f"Evaluate {stage.removeprefix('eval_').upper()}", total=config.eval_episodes, done=0
+    ) as bar:
+
+        def progress(done: int, _total: int) -> None:
+            training.stop.check()
+            bar.update(done)
+
+        report = evaluate(policy, envs, _protocol(config, "evaluation", config.eval_episodes), progress=progress)
+    envs.close()
+    training.record(stage, {"success": report.rate, "env_steps": int(report.elapsed.sum())})
+    write_text(file, report.to_json())
+    low, high = report.interval
+    training.console.print(f"  success {report.rate:.1%} ({low:.1%} to {high:.1%})")
+    return report
+
+
+def _eval_envs(training: Training, num_episodes: int) -> KitchenVectorEnv:
+    config = training.config
+    return KitchenVectorEnv(
+        config.task,
+        num_envs=min(MAX_EVAL_LANES, num_episodes),
+        obs=config.obs,
+        image_px=config.image_px,
+        horizon=config.horizon,
+        num_threads=training.num_threads,
+    )
+
+
+def _protocol(config: TrainConfig, name: str, num_episodes: int) -> EvalProtocol:
+    return EvalProtocol(
+        name=f"z1-train {name}",
+        version=1,
+        task=config.task,
+        backend=BACKEND,
+        obs=config.obs,
+        num_episodes=num_episodes,
+        seed=stream_seed(config.seed, name),
+        horizon=config.horizon,
+        chunk_len=config.executed_len,
+    )
+
+
+def _plot(events: SummaryWriter, stage: str, step: int, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if isinstance(value, (int, float)) and name not in ("round", "iteration"):
+            events.add_scalar(f"{stage}/{name}", value, step)
+    events.flush()
+
+
+class _Clock:
+    """Time since the last lap, of the wall and of all threads."""
+
+    def __init__(self) -> None:
+        self.lap()
+
+    def lap(self) -> dict[str, float]:
+        """`wall_seconds` and `cpu_seconds` since the last call."""
+        now = time.monotonic(), time.process_time()
+        wall, cpu = now if not hasattr(self, "_last") else (now[0] - self._last[0], now[1] - self._last[1])
+        self._last = now
+        return {"wall_seconds": wall, "cpu_seconds": cpu}

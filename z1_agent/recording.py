@@ -1,0 +1,91 @@
+"""Films of a policy or of the scripted expert: one of four episodes, one of a tree that branches."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from z1_agent.policy import Pi05Policy
+from z1_envs.kitchen.env import KitchenVectorEnv
+from z1_envs.kitchen.experts import expert_actions
+from z1_envs.video import record_rollout, record_tree
+
+NUM_EPISODES, NUM_BRANCHES = 4, 8
+_TRUNK_STEPS = 30
+# Translation alone is disturbed, so that branches of the expert part visibly.
+_NOISE_SHAPE = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+_EXPERT_NOISE = 0.6
+
+
+class SamplingAgent:
+    """A policy that explores: its chunks come from the Flow-SDE, as in training."""
+
+    def __init__(self, policy: Pi05Policy, seed: int) -> None:
+        self._policy = policy
+        self._generator = torch.Generator().manual_seed(seed)
+
+    @torch.no_grad()
+    def act(self, observation: dict[str, NDArray], /) -> NDArray:
+        """Random chunks float32 [B, E, 12]."""
+        return self._policy.sample(self._policy.encode(observation), self._generator).chunk
+
+
+class ExpertAgent:
+    """The scripted expert, which reads the poses of all lanes of `envs` rather than what it is shown.
+
+    noise: standard deviation of what is added to its translation.
+    """
+
+    def __init__(self, envs: KitchenVectorEnv, *, noise: float, seed: int) -> None:
+        self._envs, self._noise = envs, noise
+        self._rng = np.random.default_rng(seed)
+
+    def act(self, observation: dict[str, NDArray], /) -> NDArray:
+        """Actions [L, 12] of all lanes."""
+        lanes = self._envs.lanes
+        actions = expert_actions(lanes.task.name, lanes.geometry(np.arange(lanes.num_lanes, dtype=np.int32)))
+        return np.clip(actions + self._rng.normal(0, self._noise, actions.shape) * _NOISE_SHAPE, -1, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Films:
+    """What to film, and where it goes. horizon [steps]; episodes start from `seed` on, the tree from `seed`."""
+
+    task: str
+    horizon: int
+    seed: int
+    rollout: Path
+    tree: Path
+
+
+def film_policy(policy: Pi05Policy, films: Films, *, image_px: int) -> None:
+    """Four episodes by the ordinary flow, and a tree of explored chunks. Raises RenderError without OpenGL."""
+    obs = "pixels" if policy.config.cameras else "state"
+    envs = KitchenVectorEnv(films.task, num_envs=NUM_EPISODES, obs=obs, image_px=image_px, horizon=films.horizon)
+    policy.reset(films.seed)
+    record_rollout(envs, policy, films.rollout, seed=films.seed)
+    envs.close()
+    envs = KitchenVectorEnv(
+        films.task,
+        num_envs=NUM_BRANCHES,
+        group_size=NUM_BRANCHES,
+        obs=obs,
+        image_px=image_px,
+        horizon=films.horizon,
+    )
+    decision = _TRUNK_STEPS // policy.config.executed_len
+    record_tree(envs, SamplingAgent(policy, films.seed), films.tree, seed=films.seed, decision=decision)
+    envs.close()
+
+
+def film_expert(films: Films) -> None:
+    """Four episodes of the expert, and a tree of disturbed ones. Raises RenderError without OpenGL."""
+    envs = KitchenVectorEnv(films.task, num_envs=NUM_EPISODES, horizon=films.horizon)
+    record_rollout(envs, ExpertAgent(envs, noise=0.0, seed=films.seed), films.rollout, seed=films.seed)
+    envs.close()
+    envs = KitchenVectorEnv(films.task, num_envs=NUM_BRANCHES, group_size=NUM_BRANCHES, horizon=films.horizon)
+    disturbed = ExpertAgent(envs, noise=_EXPERT_NOISE, seed=films.seed)
+    record_tree(envs, disturbed, films.tree, seed=films.seed, decision=_TRUNK_STEPS)
+    envs.close()

@@ -1,0 +1,49 @@
+"""result.json: what a training has found, and what it took."""
+
+import resource
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from z1_agent.presets import TrainConfig
+from z1_agent.run import STAGES, Run, origin
+from z1_envs.evaluate import Report, compare
+
+
+def make_result(run: Run, config: TrainConfig, before: Report, after: Report) -> dict[str, Any]:
+    """Both evaluations, the paired test between them, and steps and times of every stage.
+
+    env_steps: control steps simulated; of demonstrations, the steps kept. Raises ValueError where the reports are of
+    different protocols.
+    """
+    log = run.log()
+
+    def per_stage(key: str) -> dict[str, float]:
+        return {stage: sum(line[key] for line in log if line["stage"] == stage) for stage in STAGES}
+
+    # ru_maxrss is in KiB on Linux, in bytes on macOS.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {
+        "task": config.task,
+        "backend": after.backend,
+        "protocol": asdict(after.protocol),
+        "protocol_hash": after.protocol_hash,
+        "seed": config.seed,
+        "sft": _rate(before),
+        "rl": _rate(after),
+        "paired": asdict(compare(before, after)),
+        "env_steps": per_stage("env_steps"),
+        "wall_seconds": per_stage("wall_seconds"),
+        "cpu_seconds": per_stage("cpu_seconds"),
+        "peak_memory_bytes": peak,
+        **origin(),
+    }
+
+
+def _rate(report: Report) -> dict[str, Any]:
+    return {
+        "successes": int(report.successes.sum()),
+        "episodes": len(report.successes),
+        "rate": report.rate if len(report.successes) else None,
+        "interval": list(report.interval),
+    }
