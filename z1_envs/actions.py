@@ -22,7 +22,7 @@ class ActionCheck:
         self._dtype: Any = space.dtype
         self._single = (num_lanes, *low.shape)
 
-    def chunks(self, actions: ArrayLike, lanes: NDArray[np.int64]) -> NDArray:
+    def chunks(self, actions: ArrayLike, lanes: NDArray[np.integer]) -> NDArray:
         """The chunks [n, H, A] of `lanes` [n] out of `actions` [L, A] or [L, H, A], in the space's dtype.
 
         Entries within 1e-6 of the bounds are clipped. Raises ValueError for another shape or dtype, and for
@@ -43,7 +43,7 @@ class ActionCheck:
             self._refuse(rows, ~good, lanes)
         return np.clip(rows, self._low, self._high).astype(self._dtype)
 
-    def _refuse(self, rows: NDArray, wrong: NDArray, lanes: NDArray[np.int64]) -> None:
+    def _refuse(self, rows: NDArray, wrong: NDArray, lanes: NDArray[np.integer]) -> None:
         in_lane = wrong.reshape(len(lanes), -1).any(axis=1)
         first = int(np.argmax(in_lane))
         value = rows[first][wrong[first]].flat[0]

@@ -1,7 +1,6 @@
 """From an id to an env: which backend serves it, and Gymnasium's registry."""
 
 import logging
-from functools import partial
 from typing import Literal
 
 import gymnasium as gym
@@ -58,8 +57,9 @@ def register_tasks() -> None:
     for task in TASKS.values():
         gym.register(
             task.env_id,
-            entry_point=partial(make_env, task.name),
-            vector_entry_point=partial(make_vec_env, task.name),
+            entry_point=f"{__name__}:{make_env.__name__}",
+            vector_entry_point=f"{__name__}:{make_vec_env.__name__}",
+            kwargs={"task": task.name},
         )
 
 

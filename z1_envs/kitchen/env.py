@@ -252,7 +252,7 @@ class KitchenVectorEnv(BranchVectorEnv):
         """A picture of `lane` for people, uint8 [360, 480, 3]."""
         return self._sim.film(lane)
 
-    def close_extras(self, **_unused: Any) -> None:
+    def close_extras(self) -> None:
         """Frees the OpenGL contexts."""
         self._sim.close()
 

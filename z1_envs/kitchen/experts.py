@@ -89,10 +89,7 @@ def _close_door(g: Geometry) -> Intent:
     """Go around the door's free edge to its outside, then push it along its arc with closed fingers."""
     inward, to_edge = g.target_rotation[:, :, 2], g.target_rotation[:, :, 1]
     to_target = g.target_position - g.eef_position
-    ahead, beside = (
-        dot(to_target, inward),
-        dot(to_target, to_edge),
-    )  # beside < 0: nearer the edge than the target
+    ahead, beside = dot(to_target, inward), dot(to_target, to_edge)  # beside < 0: nearer the edge than the target
     outside = ahead > -0.005
     n = len(ahead)
     around = g.target_position + 0.18 * to_edge - 0.06 * inward

@@ -82,9 +82,9 @@ class KitchenLanes:
             done = np.flatnonzero(self._success(self.geometry(leaders)))
             if len(done) == 0:
                 break
-            for g in done:
+            for g in done.tolist():
                 scenes[g] = make_scene(self.task.name, seeds[g], redraw)
-            self.load(leaders[done], [scenes[g] for g in done])
+            self.load(leaders[done], [scenes[g] for g in done.tolist()])
         else:
             raise RuntimeError(f"{self.task.name}: no start without success in {_MAX_REDRAWS} draws")
         self.load(np.arange(self.num_lanes, dtype=np.int32), [s for s in scenes for _ in range(copies)])

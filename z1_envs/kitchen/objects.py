@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import mujoco
 
-from z1_envs.kitchen.fixtures import DOWN, RGBA
-from z1_envs.kitchen.robot import GEOM, OBJECT
+from z1_envs.kitchen.shapes import GEOM, OBJECT, RGBA, marker
 
 NUM_GEOMS = 3
+_DOWN = (0.0, 1.0, 0.0, 0.0)  # quaternion wxyz of `target`: approach down and opening along y
 # Unequal, so that no kind's centre of mass is the body's origin: MuJoCo lays out such bodies differently.
 _MASS_SHARES = (0.8, 0.12, 0.08)
 
@@ -79,12 +79,13 @@ KINDS: dict[str, ObjectKind] = {
         ObjectKind("juice box", 0.20, (0.028, 0.024, 0.055), (0.95, 0.55, 0.15, 1), _box((0.028, 0.024, 0.055))),
         ObjectKind("can", 0.25, (0.028, 0.028, 0.050), (0.80, 0.15, 0.15, 1), _can(0.028, 0.050)),
         ObjectKind("jar", 0.20, (0.030, 0.030, 0.040), (0.35, 0.60, 0.35, 1), _can(0.030, 0.040)),
-        ObjectKind("bottle", 0.22, (0.027, 0.027, 0.080), (0.20, 0.45, 0.80, 1), _bottle(0.027, 0.080), (0.046, 0.0243)),
+        ObjectKind("bottle", 0.22, (0.027, 0.027, 0.080), (0.20, 0.45, 0.80, 1), _bottle(0.027, 0.080),
+                   neck=(0.046, 0.0243)),
         ObjectKind("apple", 0.15, (0.032, 0.032, 0.030), (0.75, 0.10, 0.12, 1), _fruit((0.032, 0.032, 0.030))),
         ObjectKind("lemon", 0.10, (0.034, 0.024, 0.024), (0.95, 0.90, 0.20, 1), _fruit((0.034, 0.024, 0.024))),
         ObjectKind("potato", 0.17, (0.042, 0.028, 0.025), (0.65, 0.50, 0.30, 1), _fruit((0.042, 0.028, 0.025))),
     )
-}
+}  # fmt: skip
 
 
 def add_object(world: mujoco.MjsBody, kind: ObjectKind) -> None:
@@ -100,4 +101,4 @@ def add_object(world: mujoco.MjsBody, kind: ObjectKind) -> None:
         # Round things roll for ever without rolling friction (condim 6).
         geom.condim = 6 if shape in (_ELLIPSOID, _SPHERE) else 4
         geom.solref = [0.01, 1]
-    body.add_site(name="target", quat=DOWN, size=[0.005] * 3, group=4)
+    marker(body, "target", (0, 0, 0), quat=_DOWN)

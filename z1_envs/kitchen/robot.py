@@ -11,12 +11,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-GEOM = mujoco.mjtGeom
-JOINT = mujoco.mjtJoint
-
-# Who collides with whom (contype, conaffinity): the robot never with itself, static fixtures never with each
-# other or with moving fixtures, objects with everything.
-ROBOT, STATIC, OBJECT, MOVING, VISUAL = (1, 0), (2, 1), (4, 15), (8, 1), (0, 0)
+from z1_envs.kitchen.shapes import JOINT, ROBOT, box, capsule
 
 MOUNT_HEIGHT = 0.70  # [m] arm base above the floor at torso 0, as RoboCasa's Omron base
 TORSO_RANGE = (0.0, 0.34)  # [m]
@@ -58,66 +53,26 @@ _CAPSULES = (
     ((0, 0, 0), (0.07, 0.0, 0), 0.052, 1.67),
     ((0, 0, 0.0), (0, 0, 0.08), 0.048, 0.74),
 )
-_WHITE, _GREY, _DARK, _RUBBER = (
-    (0.92, 0.93, 0.95, 1),
-    (0.55, 0.57, 0.6, 1),
-    (0.2, 0.2, 0.22, 1),
-    (0.1, 0.1, 0.1, 1),
-)
+_WHITE, _GREY, _DARK, _RUBBER = (0.92, 0.93, 0.95, 1), (0.55, 0.57, 0.6, 1), (0.2, 0.2, 0.22, 1), (0.1, 0.1, 0.1, 1)
 
 
 def add_robot(spec: mujoco.MjSpec) -> None:
     """Add the robot, its servos, its grip site and its three cameras to `spec`, its base frame at the world's."""
     base = spec.worldbody.add_body(name="robot0_base", gravcomp=1)
-    for name, axis, kind in zip(
-        BASE_JOINTS,
-        ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
-        (JOINT.mjJNT_SLIDE, JOINT.mjJNT_SLIDE, JOINT.mjJNT_HINGE),
-        strict=True,
-    ):
+    kinds = (JOINT.mjJNT_SLIDE, JOINT.mjJNT_SLIDE, JOINT.mjJNT_HINGE)
+    for name, axis, kind in zip(BASE_JOINTS, ((1, 0, 0), (0, 1, 0), (0, 0, 1)), kinds, strict=True):
         base.add_joint(name=name, type=kind, axis=axis, armature=1.0, damping=[10, 0, 0])
-    _box(base, "robot0_wheels", (-0.20, 0, 0.20), (0.35, 0.25, 0.18), _GREY, mass=60)
-    _capsule(base, "robot0_column", (-0.05, 0, 0.40), (-0.05, 0, 0.58), 0.11, 10, _DARK)
+    box(base, "robot0_wheels", (-0.20, 0, 0.20), (0.35, 0.25, 0.18), _GREY, ROBOT, mass=60)
+    capsule(base, "robot0_column", ((-0.05, 0, 0.40), (-0.05, 0, 0.58)), 0.11, _DARK, ROBOT, mass=10)
     torso = base.add_body(name="robot0_torso", pos=[0, 0, MOUNT_HEIGHT], gravcomp=1)
     torso.add_joint(
-        name=TORSO_JOINT,
-        type=JOINT.mjJNT_SLIDE,
-        axis=[0, 0, 1],
-        range=TORSO_RANGE,
-        armature=1.0,
-        damping=[10, 0, 0],
+        name=TORSO_JOINT, type=JOINT.mjJNT_SLIDE, axis=[0, 0, 1], range=TORSO_RANGE, armature=1.0, damping=[10, 0, 0]
     )
-    _capsule(torso, "robot0_torso", (-0.05, 0, -0.22), (-0.03, 0, 0.0), 0.10, 8, _DARK)
+    capsule(torso, "robot0_torso", ((-0.05, 0, -0.22), (-0.03, 0, 0.0)), 0.10, _DARK, ROBOT, mass=8)
     hand = _add_arm(torso)
     _add_gripper(hand)
     _add_cameras(base, hand)
     _add_servos(spec)
-
-
-def _box(body: mujoco.MjsBody, name: str, pos, half, rgba, *, mass: float) -> mujoco.MjsGeom:
-    return body.add_geom(
-        name=name,
-        type=GEOM.mjGEOM_BOX,
-        pos=pos,
-        size=half,
-        rgba=rgba,
-        mass=mass,
-        contype=ROBOT[0],
-        conaffinity=ROBOT[1],
-    )
-
-
-def _capsule(body: mujoco.MjsBody, name: str, start, end, radius: float, mass: float, rgba) -> mujoco.MjsGeom:
-    return body.add_geom(
-        name=name,
-        type=GEOM.mjGEOM_CAPSULE,
-        fromto=[*start, *end],
-        size=[radius, 0, 0],
-        rgba=rgba,
-        mass=mass,
-        contype=ROBOT[0],
-        conaffinity=ROBOT[1],
-    )
 
 
 def _add_arm(mount: mujoco.MjsBody) -> mujoco.MjsBody:
@@ -127,14 +82,10 @@ def _add_arm(mount: mujoco.MjsBody) -> mujoco.MjsBody:
         half = quarter_turns * np.pi / 4
         body = body.add_body(name=f"robot0_link{i + 1}", pos=pos, quat=[np.cos(half), np.sin(half), 0, 0], gravcomp=1)
         body.add_joint(
-            name=ARM_JOINTS[i],
-            type=JOINT.mjJNT_HINGE,
-            axis=[0, 0, 1],
-            range=[ARM_LOW[i], ARM_HIGH[i]],
-            armature=0.1,
-            damping=[1, 0, 0],
-        )
-        _capsule(body, f"robot0_link{i + 1}", start, end, radius, mass, _WHITE)
+            name=ARM_JOINTS[i], type=JOINT.mjJNT_HINGE, axis=[0, 0, 1], range=[ARM_LOW[i], ARM_HIGH[i]],
+            armature=0.1, damping=[1, 0, 0],
+        )  # fmt: skip
+        capsule(body, f"robot0_link{i + 1}", (start, end), radius, _WHITE, ROBOT, mass)
     # The flange is 107 mm along z; the hand is mounted turned by -45 degrees.
     return body.add_body(
         name="robot0_hand", pos=[0, 0, 0.107], quat=[np.cos(np.pi / 8), 0, 0, -np.sin(np.pi / 8)], gravcomp=1
@@ -142,13 +93,13 @@ def _add_arm(mount: mujoco.MjsBody) -> mujoco.MjsBody:
 
 
 def _add_gripper(hand: mujoco.MjsBody) -> None:
-    _box(hand, "robot0_hand", (0, 0, 0.03), (0.025, 0.10, 0.033), _WHITE, mass=0.73)
+    box(hand, "robot0_hand", (0, 0, 0.03), (0.025, 0.10, 0.033), _WHITE, ROBOT, mass=0.73)
     for name, side in zip(FINGER_JOINTS, (1, -1), strict=True):
         finger = hand.add_body(name=name, pos=[0, 0, 0.0584], gravcomp=1)
         low, high = FINGER_RANGE if side > 0 else (-FINGER_RANGE[1], -FINGER_RANGE[0])
         finger.add_joint(name=name, type=JOINT.mjJNT_SLIDE, axis=[0, 1, 0], range=[low, high], damping=[10, 0, 0])
-        _box(finger, f"{name}_body", (0, side * 0.014, 0.020), (0.009, 0.007, 0.026), _GREY, mass=0.05)
-        pad = _box(finger, f"{name}_pad", (0, side * 0.006, 0.045), (0.010, 0.006, 0.010), _RUBBER, mass=0.02)
+        box(finger, f"{name}_body", (0, side * 0.014, 0.020), (0.009, 0.007, 0.026), _GREY, ROBOT, mass=0.05)
+        pad = box(finger, f"{name}_pad", (0, side * 0.006, 0.045), (0.010, 0.006, 0.010), _RUBBER, ROBOT, mass=0.02)
         pad.friction = [2.0, 0.05, 0.0001]
         pad.condim = 4
     hand.add_site(name=GRIP_SITE, pos=[0, 0, 0.1034], size=[0.005, 0, 0], group=4)
@@ -157,12 +108,8 @@ def _add_gripper(hand: mujoco.MjsBody) -> None:
 def _add_cameras(base: mujoco.MjsBody, hand: mujoco.MjsBody) -> None:
     """The three cameras of RoboCasa's policies, by its names."""
     for name, side in (("robot0_agentview_left", 1), ("robot0_agentview_right", -1)):
-        base.add_camera(
-            name=name,
-            pos=[-0.15, side * 0.55, 1.75],
-            fovy=60,
-            quat=_look_at((-0.15, side * 0.55, 1.75), (0.65, 0, 0.95)),
-        )
+        eye = (-0.15, side * 0.55, 1.75)
+        base.add_camera(name=name, pos=eye, fovy=60, quat=_look_at(eye, (0.65, 0, 0.95)))
     hand.add_camera(name="robot0_eye_in_hand", pos=[0.07, 0, 0.0], fovy=75, quat=[0, 0.7071068, 0.7071068, 0])
 
 

@@ -19,6 +19,8 @@ from z1_envs.kitchen import fixtures, robot
 from z1_envs.kitchen.control import CONTROL_DT, finger_opening
 from z1_envs.kitchen.fixtures import Drawer, SingleDoorCabinet, Sink, Style
 from z1_envs.kitchen.objects import KINDS, ObjectKind, add_object
+from z1_envs.kitchen.room import Clutter, add_counter, add_lower_cabinets, add_room
+from z1_envs.kitchen.shapes import RGBA
 from z1_envs.tasks import get_task
 
 TIMESTEP = 0.005  # [s] divides the control step of 50 ms exactly; 10 ms drops objects
@@ -32,16 +34,6 @@ _FORWARD_LEFT_LOW = (1.10, 0.85, 0.03, -2.30, -1.98, 1.60, -0.85)
 _FORWARD_LEFT_HIGH = (0.40, -0.60, 0.75, -2.15, -1.15, 2.15, 0.72)
 _DOWN = (0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785)
 _ARM_NOISE = 0.03  # [rad] standard deviation per joint
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clutter:
-    """A fixed box on the counter: something to see and to avoid."""
-
-    x: float
-    y: float
-    half: tuple[float, float, float]
-    rgba: fixtures.RGBA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,29 +125,23 @@ def compile_plan(plan: Plan) -> mujoco.MjModel:
     world = spec.worldbody
     world.add_light(pos=[-1.2, 0.8, 2.6], dir=[0.5, -0.3, -1], castshadow=False, diffuse=[0.65] * 3)
     world.add_light(pos=[-0.8, -1.5, 2.4], dir=[0.4, 0.6, -1], castshadow=False, diffuse=[0.3] * 3)
-    fixtures.add_room(world, plan.style)
     _add_kitchen(world, plan)
     return spec.compile()
 
 
 def _add_kitchen(world: mujoco.MjsBody, plan: Plan) -> None:
-    fixture, top = plan.fixture, plan.counter_top
-    drawer = fixture if isinstance(fixture, Drawer) else None
-    sink = fixture if isinstance(fixture, Sink) else None
-    gap = None
-    if sink:
-        gap = (sink.x - sink.half_x, sink.x + sink.half_x, sink.y - sink.half_y, sink.y + sink.half_y)
-    fixtures.add_counter(world, plan.style, top=top, gap=gap)
-    fixtures.add_lower_cabinets(world, plan.style, top=top, bay=drawer, sink=sink)
+    fixture, style, top = plan.fixture, plan.style, plan.counter_top
+    add_room(world, style)
+    add_counter(world, style, top, fixture)
+    add_lower_cabinets(world, style, top, fixture)
     if isinstance(fixture, Sink):
-        fixture.add(world, plan.style, top)
+        fixture.add(world, style, top)
     else:
-        fixture.add(world, plan.style)
+        fixture.add(world, style)
     if plan.kind is not None:
         add_object(world, plan.kind)
     for i, item in enumerate(plan.clutter):
-        centre = (item.x, item.y, top + item.half[2])
-        fixtures.box(world, f"clutter{i}", centre, item.half, item.rgba, robot.STATIC)
+        item.add(world, f"clutter{i}", top)
 
 
 def _mirrored(arm: tuple[float, ...]) -> tuple[float, ...]:
@@ -192,7 +178,7 @@ _PALETTE_FRONT = (
 )  # fmt: skip
 
 
-def _rgba(rgb: NDArray[np.float64]) -> fixtures.RGBA:
+def _rgba(rgb: NDArray[np.float64]) -> RGBA:
     r, g, b = (float(v) for v in np.clip(rgb, 0, 1))
     return (r, g, b, 1.0)
 
