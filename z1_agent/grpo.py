@@ -46,7 +46,6 @@ class GrpoConfig:
     learning_rate: float = 1.5e-5
     weight_decay: float = 0.01
     grad_clip: float = 1.0
-    trainable: str = "action_expert"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +81,7 @@ def train_grpo(
     go on. The randomness of an iteration depends on `seed` and its number alone, so a resumed run continues
     bit for bit.
     """
-    select(policy, config.trainable)
+    select(policy, "action_expert")
     parameters = [p for p in policy.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay

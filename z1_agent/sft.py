@@ -130,7 +130,7 @@ def _evaluate_average(policy: Pi05Policy, progress: SftProgress, validate: Calla
 
 def _state(policy: Pi05Policy, optimizer: torch.optim.AdamW, progress: SftProgress) -> TrainerState:
     tensors = optimizer_tensors(optimizer, policy.model)
-    tensors |= {f"average.{name}": value for name, value in progress.average.items()}
+    tensors |= {f"average.{name}": value.clone() for name, value in progress.average.items()}
     tensors |= {f"best.{name}": value for name, value in progress.best.items()}
     return TrainerState(tensors=tensors, values={"stage": "sft", "success": progress.success, "loss": progress.loss})
 

@@ -39,8 +39,8 @@ def test_nano_counts(nano_policy):
     policy = nano_policy()
     expert = select(policy, "action_expert")
     assert (expert.num_trainable, expert.num_total) == (1_432_332, 1_664_076)
-    # Unread in the last trunk layer: q and out 2 · 128 · 128, MLP 3 · 128 · 256, its norm and the final norm 2 · 128.
-    assert select(policy, "all").num_trainable == 1_797_516 - 131_328
+    # Unread in the last trunk layer: q and out 2 · 64 · 128, MLP 3 · 64 · 128, its norm and the final norm 2 · 64.
+    assert select(policy, "all").num_trainable == 1_664_076 - 41_088
 
 
 def test_full_size_counts():

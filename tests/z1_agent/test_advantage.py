@@ -1,0 +1,73 @@
+"""Advantages, by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from z1_agent.advantage import GroupFilter, decayed_rewards, group_advantages
+
+KEEP = GroupFilter()
+
+
+def advantages_of(rewards, success, group=None, weight=None):
+    n = len(rewards)
+    group = np.zeros(n, dtype=int) if group is None else np.array(group)
+    weight = np.ones(n, dtype=int) if weight is None else np.array(weight)
+    return group_advantages(np.array(rewards, dtype=float), np.array(success), group, weight, KEEP)
+
+
+def test_decay_counts_chunks_and_spares_failures():
+    # 25 steps in chunks of 10 end in the third chunk: 0.9³; exactly 20 steps in the second: 0.9².
+    rewards = decayed_rewards(np.array([True, True, False]), np.array([25, 20, 5]), 10, 0.9)
+    np.testing.assert_allclose(rewards, [0.729, 0.81, 0.0])
+
+
+def test_mixed_group_by_hand():
+    # R = 1, 1, 1, 0: mean 3/4, population std √(3/16) = 0.433013, so 0.25/0.433013 and -0.75/0.433013.
+    advantages, counts = advantages_of([1, 1, 1, 0], [True, True, True, False])
+    np.testing.assert_allclose(advantages, [0.57735, 0.57735, 0.57735, -1.73205], rtol=1e-4)
+    assert (counts.dead, counts.mixed, counts.all_success, counts.trained) == (0, 1, 0, 1)
+
+
+def test_all_success_group_pushes_nobody_down():
+    advantages, counts = advantages_of([0.98, 0.95, 0.97], [True] * 3)
+    np.testing.assert_allclose(advantages, [0.03, 0.0, 0.02], atol=1e-12)
+    assert (counts.all_success, counts.trained) == (1, 1)
+
+
+def test_equally_fast_successes_and_failures_train_nothing():
+    advantages, counts = advantages_of([0.9, 0.9, 0, 0], [True, True, False, False], group=[0, 0, 1, 1])
+    assert not advantages.any()
+    assert (counts.dead, counts.mixed, counts.all_success, counts.trained) == (1, 0, 1, 0)
+
+
+def test_filter_drops_nearly_hopeless_groups():
+    # 1 of 16: mean 0.0625 < 0.1. 2 of 16: 0.125 stays.
+    for wins, trains in ((1, False), (2, True)):
+        success = np.arange(16) < wins
+        advantages, counts = advantages_of(success.astype(float), success)
+        assert advantages.any() == trains
+        assert (counts.mixed, counts.trained) == (1, int(trains))
+
+
+def test_a_weight_is_that_many_leaves():
+    # One leaf of weight 3 with reward 1 and one of weight 1 with reward 0 are the group 1, 1, 1, 0.
+    advantages, _ = advantages_of([1, 0], [True, False], weight=[3, 1])
+    np.testing.assert_allclose(advantages, [0.57735, -1.73205], rtol=1e-4)
+
+
+@given(st.lists(st.booleans(), min_size=4, max_size=16))
+def test_mixed_advantages_have_mean_zero_and_the_sign_of_success(outcomes):
+    success = np.array(outcomes)
+    advantages, counts = advantages_of(success.astype(float), success)
+    assert abs(advantages.mean()) < 1e-6
+    if counts.mixed and counts.trained:
+        assert (np.sign(advantages) == np.where(success, 1, -1)).all()
+
+
+def test_groups_do_not_mix():
+    together, _ = advantages_of([1, 0, 0, 1, 1, 0], [1, 0, 0, 1, 1, 0] == np.ones(6), group=[0, 0, 0, 1, 1, 1])
+    alone, _ = advantages_of([1, 0, 0], np.array([True, False, False]))
+    np.testing.assert_array_equal(together[:3], alone)
+    assert together[3] == pytest.approx(1 / np.sqrt(2), rel=1e-4)  # 1/3 over √(2/9)

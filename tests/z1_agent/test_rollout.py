@@ -1,0 +1,162 @@
+"""Plans, trees and how lanes become them."""
+
+import numpy as np
+import pytest
+import torch
+from tests.z1_agent.reach_env import HORIZON, ReachEnv
+
+from z1_agent.rollout import BranchPlan, LinearPrefix, binary_tree, flat, grow, shared_prefix
+from z1_agent.tree import RolloutTree, concatenate
+from z1_envs.lanes import LaneVectorEnv
+
+CHUNK = 3
+
+
+OUT_OF_REACH = (90.0, 100.0)  # no episode ends before its horizon
+
+
+def grow_reach(nano_policy, plan: BranchPlan, *, groups: int = 3, seed: int = 0, lines=(0.5, 2.0)) -> RolloutTree:
+    envs = LaneVectorEnv(lambda: ReachEnv(lines), num_envs=groups * plan.group_size, group_size=plan.group_size)
+    policy = nano_policy(executed_len=CHUNK)
+    return grow(envs, policy, plan, seed=seed, generator=torch.Generator().manual_seed(seed))
+
+
+def test_binary_tree_splits_where_the_paper_says():
+    # P = 12, k = 3: floor(12/4), floor(12/2), floor(12/1).
+    assert binary_tree(12, 3).splits == ((3, 2), (6, 2), (12, 2))
+    # P = 1, k = 2: floor(1/2) = 0 and 1. P = 0: all at the start, which is flat.
+    assert binary_tree(1, 2).splits == ((0, 2), (1, 2))
+    assert binary_tree(0, 3) == flat(8)
+
+
+def test_linear_schedule_by_hand():
+    schedule = LinearPrefix(start=4, until=0.5)
+    decisions = [schedule.plan(progress, 8).splits[0][0] for progress in (0.0, 0.125, 0.25, 0.5, 1.0)]
+    assert decisions == [4, 3, 2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"), [(((3, 2), (3, 2)), "rising decisions"), (((0, 1),), "at least 2"), (((-1, 2),), "from 0 on")]
+)
+def test_impossible_plans_are_refused(splits, words):
+    with pytest.raises(ValueError, match=words):
+        BranchPlan(splits)
+
+
+def test_plan_of_another_group_size_is_refused(nano_policy):
+    envs = LaneVectorEnv(ReachEnv, num_envs=8, group_size=4)
+    with pytest.raises(ValueError, match="groups of 8, the envs have groups of 4"):
+        grow(envs, nano_policy(), flat(8), seed=0, generator=torch.Generator())
+
+
+def test_flat_plan_is_one_path_per_lane(nano_policy):
+    tree = grow_reach(nano_policy, flat(4))
+    assert len(tree.leaf) == 12
+    assert (tree.weight == 1).all()
+    assert tree.trainable.all()
+    assert (tree.parent < 0).sum() == 12
+    np.testing.assert_array_equal(tree.depth[tree.leaf] + 1, np.ceil(tree.elapsed / CHUNK))
+
+
+def test_trunk_is_shared_and_not_trained(nano_policy):
+    tree = grow_reach(nano_policy, shared_prefix(2, 4))
+    assert (tree.parent < 0).sum() == 3  # one root per group
+    np.testing.assert_array_equal(tree.trainable, tree.depth >= 2)
+    for group in range(3):
+        paths = {tuple(path_to(tree, leaf)[:2]) for leaf in tree.leaf[tree.leaf_group == group]}
+        assert len(paths) == 1
+
+
+def test_every_level_of_a_tree_splits_in_two(nano_policy):
+    tree = grow_reach(nano_policy, binary_tree(2, 2), lines=OUT_OF_REACH)  # splits before decisions 1 and 2
+    np.testing.assert_array_equal(np.bincount(tree.depth), [3, 6, 12])
+    np.testing.assert_array_equal(tree.trainable, tree.depth >= 1)
+
+
+def test_parents_come_first_and_depth_counts_them(nano_policy):
+    tree = grow_reach(nano_policy, binary_tree(2, 2))
+    nodes = np.arange(len(tree))
+    assert (tree.parent < nodes).all()
+    inner = tree.parent >= 0
+    np.testing.assert_array_equal(tree.depth[inner], tree.depth[tree.parent[inner]] + 1)
+    np.testing.assert_array_equal(tree.group[inner], tree.group[tree.parent[inner]])
+
+
+def test_shared_steps_are_simulated_once(nano_policy):
+    plan = shared_prefix(2, 4)
+    tree = grow_reach(nano_policy, plan, lines=OUT_OF_REACH)
+    alone = int((tree.elapsed * tree.weight).sum())
+    shared = 3 * (plan.group_size - 1) * 2 * CHUNK  # groups · followers · trunk
+    assert tree.num_steps == alone - shared
+
+
+def test_a_trunk_that_ends_early_counts_for_all_its_lanes(nano_policy):
+    tree = grow_reach(nano_policy, shared_prefix(HORIZON, 4))  # no episode has that many decisions
+    assert len(tree.leaf) == 3
+    assert (tree.weight == 4).all()
+    assert not tree.trainable.any()
+
+
+def test_node_sums_by_hand():
+    #  0 ─ 1 ─┬─ 2 ─ 4*  a = 1, weight 1
+    #         └─ 3*      a = -2, weight 2
+    tree = hand_made(parent=[-1, 0, 1, 1, 2], leaf=[4, 3], weight=[1, 2])
+    np.testing.assert_array_equal(tree.node_sums(np.array([1.0, -2.0])), [-3.0, -3.0, 1.0, -4.0, 1.0])
+
+
+def test_sum_over_leaves_is_the_update_of_stored_copies(nano_policy):
+    """A segment stored once with the sum of its leaves' advantages has the gradient of a copy per leaf."""
+    tree = grow_reach(nano_policy, binary_tree(2, 2), groups=1, lines=OUT_OF_REACH)
+    policy = nano_policy(executed_len=CHUNK)
+    advantages = np.array([1.0, -0.5, 0.25, 2.0])
+    logprob = policy.log_prob(tree.prefix, tree.path, tree.index)
+    once = gradient(policy, (torch.from_numpy(tree.node_sums(advantages)).float() * logprob).sum())
+    logprob = policy.log_prob(tree.prefix, tree.path, tree.index)
+    copies = sum(
+        (a * logprob[path_to(tree, leaf)].sum() for a, leaf in zip(advantages, tree.leaf, strict=True)),
+        start=torch.zeros(()),
+    )
+    torch.testing.assert_close(once, gradient(policy, copies), rtol=1e-4, atol=1e-4)
+
+
+def test_concatenated_trees_keep_their_groups_apart(nano_policy):
+    a, b = grow_reach(nano_policy, flat(2)), grow_reach(nano_policy, shared_prefix(1, 2), seed=7)
+    both = concatenate([a, b])
+    assert len(both) == len(a) + len(b)
+    assert set(both.group[len(a) :]) == {3, 4, 5}
+    np.testing.assert_array_equal(both.parent[len(a) :] - len(a), np.where(b.parent < 0, -1 - len(a), b.parent))
+    values = np.arange(len(both.leaf), dtype=float)
+    np.testing.assert_array_equal(both.node_sums(values)[: len(a)], a.node_sums(values[: len(a.leaf)]))
+
+
+def path_to(tree: RolloutTree, leaf: int) -> list[int]:
+    """Nodes from the root to `leaf`."""
+    nodes = [int(leaf)]
+    while tree.parent[nodes[-1]] >= 0:
+        nodes.append(int(tree.parent[nodes[-1]]))
+    return nodes[::-1]
+
+
+def gradient(policy, objective: torch.Tensor) -> torch.Tensor:
+    policy.zero_grad()
+    objective.backward()
+    return policy.model.action_out.weight.grad.clone()
+
+
+def hand_made(parent, leaf, weight) -> RolloutTree:
+    n, m = len(parent), len(leaf)
+    return RolloutTree(
+        parent=np.array(parent),
+        group=np.zeros(n, dtype=int),
+        depth=np.zeros(n, dtype=int),
+        trainable=np.ones(n, dtype=bool),
+        prefix=None,  # type: ignore[arg-type]  # not looked at
+        path=torch.zeros(n),
+        index=torch.zeros(n),
+        logprob=torch.zeros(n),
+        leaf=np.array(leaf),
+        weight=np.array(weight),
+        success=np.zeros(m, dtype=bool),
+        elapsed=np.zeros(m, dtype=int),
+        num_steps=0,
+    )
