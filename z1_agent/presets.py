@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tyro.conf import Positional
+from tyro.conf import Suppress
 
 from z1_agent.flow import FlowSDE
 from z1_agent.grpo import GrpoConfig
@@ -28,8 +28,8 @@ class TrainConfig:
     Raises ValueError for a task without a scene and an expert, and for counts below 1.
     """
 
-    task: Positional[str]
-    seed: int = 0
+    task: Suppress[str]
+    seed: Suppress[int] = 0
     obs: ObsMode = "state"
     image_px: int = 64
     horizon: int = 150
@@ -78,7 +78,15 @@ def smoke(task: str) -> TrainConfig:
     return dataclasses.replace(
         cpu(task),
         horizon=60,
-        sft=SftConfig(num_demos=4, batch_size=32, steps_per_round=20, max_rounds=2),
+        sft=SftConfig(
+            num_demos=4,
+            batch_size=32,
+            learning_rate=2e-3,
+            warmup_steps=10,
+            ema_decay=0.95,
+            steps_per_round=40,
+            max_rounds=2,
+        ),
         grpo=GrpoConfig(num_iterations=4, num_groups=4, group_size=4, prefix=LinearPrefix(start=2), minibatch_size=64),
         validation_episodes=8,
         eval_episodes=16,

@@ -1,0 +1,269 @@
+"""The command `z1`.
+
+A command first checks all it was given (`prepare`), then works. What is wrong at the door is one sentence and exit
+code 2; what goes wrong later is a fault of the program and shows its traceback.
+"""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
+
+from z1_agent import checkpoint, doctor
+from z1_agent.checkpoint import CheckpointError
+from z1_agent.console import Bar, Stopped, StopRequest
+from z1_agent.pipeline import MAX_EVAL_LANES, Training, train
+from z1_agent.presets import PRESETS, TrainConfig, cpu
+from z1_agent.recording import Films, film_expert, film_policy
+from z1_agent.report import paired_in_words
+from z1_agent.run import RunError, open_run, write_text
+from z1_envs.evaluate import EvalProtocol, evaluate
+from z1_envs.kitchen.cameras import RenderError
+from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
+from z1_envs.kitchen.experts import EXPERTS
+from z1_envs.kitchen.scene import available_tasks
+from z1_envs.tasks import TASKS, get_task
+
+Work = Callable[[], int]
+_INTERRUPTED = 130
+_console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a policy: demonstrations, SFT, evaluation, GRPO, evaluation on the same episodes.
+
+    preset: named configuration, which every flag below can change. out: directory, by default
+    runs/TASK-PRESET-SEED. resume: go on with the run in it. threads: of the physics, by default all cores.
+    """
+
+    task: Positional[str]
+    preset: Literal["cpu", "smoke"] = "cpu"
+    out: Path | None = None
+    seed: int = 0
+    resume: bool = False
+    threads: int | None = None
+    config: Annotated[TrainConfig, arg(name="")]
+
+    def prepare(self, argv: Sequence[str]) -> Work:
+        config = dataclasses.replace(self.config, task=self.task, seed=self.seed)
+        if config.obs == "pixels":
+            doctor.draw_test_frame()
+        out = self.out or Path("runs") / f"{config.task}-{self.preset}-{self.seed}"
+        begun = [word for word in argv if word != "--resume"]
+        run = open_run(out, config, preset=self.preset, command=["z1", *begun], resume=self.resume)
+        training = Training(run, config, _console, StopRequest(), self.threads)
+
+        def work() -> int:
+            try:
+                result = train(training)
+            except Stopped:
+                _console.print(f"Stopped; everything is in {out}. Go on with: {shlex.join(['z1', *begun, '--resume'])}")
+                return _INTERRUPTED
+            _console.print(paired_in_words(result["paired"]))
+            _console.print(f"Report: {run.report}")
+            return 0
+
+        return work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """Evaluate a checkpoint on episodes SEED, SEED + 1, …
+
+    task: by default the one it was trained on. horizon: of an episode [steps], by default that of training on a CPU.
+    json: file to write the full report to.
+    """
+
+    checkpoint: Positional[Path]
+    task: str | None = None
+    episodes: int = 256
+    seed: int = 0
+    horizon: int | None = None
+    json: Path | None = None
+    threads: int | None = None
+
+    def prepare(self, _argv: Sequence[str]) -> Work:
+        if self.episodes < 1:
+            raise ValueError(f"--episodes must be at least 1, got {self.episodes}; give a larger number")
+        if self.seed < 0:
+            raise ValueError(f"--seed must not be negative, got {self.seed}")
+        if self.json is not None and not self.json.parent.is_dir():
+            raise ValueError(f"there is no directory {self.json.parent} for --json; create it, or give another file")
+        loaded = _load(self.checkpoint)
+        task = _task_with_scene(loaded.task if self.task is None else self.task)
+        vision = loaded.policy.config.model.vision
+        protocol = EvalProtocol(
+            name="z1-eval",
+            version=1,
+            task=task,
+            backend=BACKEND,
+            obs="state" if vision is None else "pixels",
+            num_episodes=self.episodes,
+            seed=self.seed,
+            horizon=_horizon(task) if self.horizon is None else self.horizon,
+            chunk_len=loaded.policy.config.executed_len,
+        )
+        envs = KitchenVectorEnv(
+            task,
+            num_envs=min(MAX_EVAL_LANES, self.episodes),
+            obs="state" if vision is None else "pixels",
+            image_px=64 if vision is None else vision.image_px,
+            horizon=protocol.horizon,
+            num_threads=self.threads,
+        )
+
+        def work() -> int:
+            with Bar(_console, f"Evaluate {task}", total=self.episodes, done=0) as bar:
+                report = evaluate(loaded.policy, envs, protocol, progress=lambda done, _total: bar.update(done))
+            envs.close()
+            low, high = report.interval
+            won = f"{int(report.successes.sum())} of {len(report.successes)} episodes"
+            _console.print(f"{task}: {won}, {report.rate:.1%} (95 % interval {low:.1%} to {high:.1%})")
+            _console.print(f"protocol {protocol.hash}: {protocol}")
+            if self.json is not None:
+                write_text(self.json, report.to_json())
+            return 0
+
+        return work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Film four episodes (rollout.mp4) and a branching tree (tree.mp4).
+
+    task: by default the checkpoint's. checkpoint: whom to film, by default the scripted expert. out: directory.
+    """
+
+    task: str | None = None
+    checkpoint: Path | None = None
+    out: Path = Path("recordings")
+    seed: int = 0
+    horizon: int | None = None
+
+    def prepare(self, _argv: Sequence[str]) -> Work:
+        if self.seed < 0:
+            raise ValueError(f"--seed must not be negative, got {self.seed}")
+        if self.out.exists() and not self.out.is_dir():
+            raise ValueError(f"{self.out} is a file, expected a directory; give another --out")
+        loaded = None if self.checkpoint is None else _load(self.checkpoint)
+        if self.task is None and loaded is None:
+            raise ValueError("there is nothing to film: give --task for the scripted expert, or --checkpoint")
+        task = _task_with_scene(loaded.task if self.task is None and loaded is not None else str(self.task))
+        if loaded is None and task not in EXPERTS:
+            raise ValueError(f"{task} has no scripted expert yet; choose among {', '.join(EXPERTS)}")
+        doctor.draw_test_frame()
+        films = Films(
+            task=task,
+            horizon=_horizon(task) if self.horizon is None else self.horizon,
+            seed=self.seed,
+            rollout=self.out / "rollout.mp4",
+            tree=self.out / "tree.mp4",
+        )
+
+        def work() -> int:
+            if loaded is None:
+                film_expert(films)
+            else:
+                vision = loaded.policy.config.model.vision
+                film_policy(loaded.policy, films, image_px=64 if vision is None else vision.image_px)
+            _console.print(f"{films.rollout}\n{films.tree}")
+            return 0
+
+        return work
+
+
+@dataclass(frozen=True)
+class List:
+    """List the 24 tasks, and what can be done with each."""
+
+    def prepare(self, _argv: Sequence[str]) -> Work:
+        def work() -> int:
+            table = Table(box=None, pad_edge=False)
+            for column in ("task", "category", "scene", "expert", "instruction"):
+                table.add_column(column, no_wrap=column != "instruction")
+            scenes = available_tasks()
+            for task in TASKS.values():
+                has = ["yes" if task.name in having else "–" for having in (scenes, EXPERTS)]
+                table.add_row(task.name, task.category, *has, task.instruction)
+            _console.print(table)
+            return 0
+
+        return work
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what this machine has, what is missing, and the command that mends it."""
+
+    def prepare(self, _argv: Sequence[str]) -> Work:
+        return lambda: doctor.show(doctor.examine(), _console)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `z1` with `argv` (the process's own, where None); returns the exit code."""
+    torch.set_num_threads(1)  # networks this small are faster so, and the physics has the other cores
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        work = _parse(words).prepare(words)
+    except (ValueError, RunError, CheckpointError, RenderError) as error:
+        return _refuse(error)
+    try:
+        return work()
+    except (RunError, CheckpointError, RenderError) as error:
+        return _refuse(error)
+    except KeyboardInterrupt:
+        print("z1: aborted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _parse(words: list[str]) -> Train | Eval | Record | List | Doctor:
+    """Twice where a training is wanted: the defaults of its flags depend on its task and preset."""
+    command = _parse_with(words, cpu(next(iter(EXPERTS))))
+    if isinstance(command, Train):
+        command = _parse_with(words, PRESETS[command.preset](command.task))
+    return command
+
+
+def _parse_with(words: list[str], config: TrainConfig) -> Train | Eval | Record | List | Doctor:
+    commands = (
+        Annotated[Train, subcommand("train", default=Train(task=tyro.MISSING, config=config))]
+        | Annotated[Eval, subcommand("eval")]
+        | Annotated[Record, subcommand("record")]
+        | Annotated[List, subcommand("list")]
+        | Annotated[Doctor, subcommand("doctor")]
+    )
+    return tyro.cli(commands, prog="z1", args=words, config=(FlagCreatePairsOff,))  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def _refuse(error: Exception) -> int:
+    print(f"z1: {error}", file=sys.stderr)
+    return 2
+
+
+def _load(path: Path) -> checkpoint.Checkpoint:
+    loaded = checkpoint.load(path)
+    if loaded.backend != BACKEND:
+        raise CheckpointError(f"{path} was trained on the backend {loaded.backend!r}, this program runs {BACKEND!r}")
+    return loaded
+
+
+def _task_with_scene(name: str) -> str:
+    task = get_task(name).name
+    if task not in available_tasks():
+        raise ValueError(f"the kitchen has no scene for {task} yet; choose among {', '.join(available_tasks())}")
+    return task
+
+
+def _horizon(task: str) -> int:
+    """That of training on a CPU; the task's own where it cannot be trained on yet."""
+    return cpu(task).horizon if task in EXPERTS else get_task(task).horizon

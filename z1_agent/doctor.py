@@ -1,0 +1,140 @@
+"""What this machine has, what is missing, and the command that mends it."""
+
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import imageio_ffmpeg
+import mujoco
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from z1_envs.kitchen.cameras import Cameras, RenderError
+from z1_envs.kitchen.experts import EXPERTS
+from z1_envs.kitchen.physics import default_threads
+from z1_envs.kitchen.scene import make_scene
+
+_MIN_MEMORY_GB, _MIN_DISK_GB = 2.0, 1.0
+_PACKAGES = ("z1-robocasa", "torch", "mujoco", "numpy", "scipy", "gymnasium", "stable-baselines3", "safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line. needed: whether training on state fails without it. mend: what to type where it is not `good`."""
+
+    name: str
+    found: str
+    good: bool = True
+    needed: bool = False
+    mend: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything the doctor looks at, in order. Draws a test frame."""
+    checks: tuple[Callable[[], list[Finding]], ...] = (_packages, _machine, _images, _extras)
+    return [finding for check in checks for finding in check()]
+
+
+def draw_test_frame() -> NDArray[np.uint8]:
+    """A small picture [64, 64, 3] of a kitchen. Raises RenderError where this machine cannot draw."""
+    model = make_scene(next(iter(EXPERTS)), 0).model
+    row = np.zeros(mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION))
+    mujoco.mj_getState(model, mujoco.MjData(model), row, mujoco.mjtState.mjSTATE_INTEGRATION)
+    cameras = Cameras(model, 64, 64)
+    frame = cameras.film(model, row)
+    cameras.close()
+    return frame
+
+
+def show(findings: list[Finding], console: Console) -> int:
+    """Prints `findings`; returns 0 where all that is needed is there, else 1."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for finding in findings:
+        mark = Text("ok", "green") if finding.good else Text("missing", "red" if finding.needed else "yellow")
+        table.add_row(mark, finding.name, Text(finding.found))
+        if not finding.good:
+            table.add_row("", "", Text(f"mend: {finding.mend}"))
+    console.print(table)
+    broken = [finding.name for finding in findings if finding.needed and not finding.good]
+    console.print(f"Training needs: {', '.join(broken)}" if broken else "Ready to train on state.")
+    return 1 if broken else 0
+
+
+def _packages() -> list[Finding]:
+    found = [Finding(name="python", found=platform.python_version())]
+    for package in _PACKAGES:
+        try:
+            found.append(Finding(name=package, found=version(package)))
+        except PackageNotFoundError:
+            mend = f"pip install {package}" if package != _PACKAGES[0] else "pip install -e . (in the checkout)"
+            found.append(Finding(name=package, found="not installed", good=False, mend=mend))
+    return found
+
+
+def _machine() -> list[Finding]:
+    batched = importlib.util.find_spec("mujoco.batch") is not None
+    free_gb = shutil.disk_usage(os.getcwd()).free / 1e9
+    found = [
+        Finding(name="cores", found=f"{default_threads()} for physics"),
+        Finding(name="physics", found=f"mujoco {mujoco.__version__}, {'mujoco.batch' if batched else 'a thread pool'}"),
+        Finding(
+            name="disk",
+            found=f"{free_gb:.0f} GB free here",
+            good=free_gb >= _MIN_DISK_GB,
+            needed=True,
+            mend=f"a run writes up to {_MIN_DISK_GB:.0f} GB: give an --out on another disk",
+        ),
+    ]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+        found.append(
+            Finding(
+                name="memory",
+                found=f"{memory_gb:.0f} GB",
+                good=memory_gb >= _MIN_MEMORY_GB,
+                needed=True,
+                mend=f"training takes up to {_MIN_MEMORY_GB:.0f} GB: use a larger machine",
+            )
+        )
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none; the nano policy needs none"
+    return [*found, Finding(name="GPU", found=gpu)]
+
+
+def _images() -> list[Finding]:
+    backend = os.environ.get("MUJOCO_GL") or "MuJoCo's default"
+    try:
+        frame = draw_test_frame()
+        opengl = Finding(name="OpenGL", found=f"{backend}: drew a test frame, {len(np.unique(frame))} shades")
+    except RenderError as error:
+        opengl = Finding(
+            name="OpenGL",
+            found=f"{backend}: no images, no videos ({str(error).split('. ')[0]})",
+            good=False,
+            mend="apt-get install libegl1 libgl1-mesa-dri, then MUJOCO_GL=egl "
+            "(or apt-get install libosmesa6, then MUJOCO_GL=osmesa)",
+        )
+    try:
+        films = Finding(name="ffmpeg", found=imageio_ffmpeg.get_ffmpeg_version())
+    except RuntimeError:
+        films = Finding(name="ffmpeg", found="no videos", good=False, mend='pip install "imageio[ffmpeg]"')
+    return [opengl, films]
+
+
+def _extras() -> list[Finding]:
+    found = []
+    for package, extra, purpose in (
+        ("robocasa", "robocasa", "the official simulator"),
+        ("ray", "ray", "several machines"),
+    ):
+        there = importlib.util.find_spec(package) is not None
+        text = "installed" if there else f"not installed; only for {purpose}"
+        found.append(Finding(name=package, found=text, good=there, mend=f'pip install "z1-robocasa[{extra}]"'))
+    return found
