@@ -30,6 +30,7 @@ MAX_LEAD = 0.25  # [rad] between an arm servo's target and its joint
 MAX_BASE_LEAD = 0.05  # [m, rad]
 
 _DAMPING = 0.05  # of the least squares, in metres and radians
+_TINY = 1e-8  # the same for the null space, only to keep the factorisation alive at a singularity
 _HOME_GAIN = 0.05  # share of the distance to home that the null space closes per control step
 _GRIPPER_MIDDLE, _GRIPPER_HALF_RANGE = 0.0175, 0.0225  # [m] servo targets from -5 mm (closed) to 40 mm (open)
 
@@ -114,9 +115,10 @@ def _arm_step(jac: FloatArray, delta: FloatArray, to_home: FloatArray) -> FloatA
     for k in range(1, jac.shape[1]):
         gram = gram + jac[:, None, k] * jac[None, :, k]
     pull = _HOME_GAIN * to_home
-    damped = _solve_spd(gram, delta, _DAMPING**2)
-    undamped = _solve_spd(gram, _apply(jac, pull), 1e-8)
-    return pull + _apply_transposed(jac, damped - undamped)
+    # Both systems at once: numpy's time per call outweighs the arithmetic.
+    right = np.stack([delta, _apply(jac, pull)], axis=1)
+    task, null = _solve_spd(gram[:, :, None], right, np.array([[_DAMPING**2], [_TINY]])).swapaxes(0, 1)
+    return pull + _apply_transposed(jac, task - null)
 
 
 def _apply(jac: FloatArray, joints: FloatArray) -> FloatArray:
@@ -133,13 +135,16 @@ def _apply_transposed(jac: FloatArray, task: FloatArray) -> FloatArray:
     return total
 
 
-def _solve_spd(matrix: FloatArray, right: FloatArray, ridge: float) -> FloatArray:
-    """x [n, L] with (matrix + ridge·I) x = right, by a Cholesky factorisation per lane."""
+def _solve_spd(matrix: FloatArray, right: FloatArray, ridge: FloatArray) -> FloatArray:
+    """x [n, m, L] with (matrix + ridge·I) x = right, by a Cholesky factorisation for each m and lane.
+
+    matrix: [n, n, 1, L]. right: [n, m, L]. ridge: [m, 1].
+    """
     n = len(right)
-    lower = np.zeros_like(matrix)
+    lower = np.empty((n, n, *right.shape[1:]))
     y = np.empty_like(right)
     for j in range(n):
-        column = matrix[j:, j].copy()
+        column = np.broadcast_to(matrix[j:, j], (n - j, *right.shape[1:])).copy()
         column[0] += ridge
         for k in range(j):
             column -= lower[j:, k] * lower[j, k]

@@ -108,9 +108,11 @@ def norm(a: FloatArray) -> FloatArray:
 
 def to_frame(rotation: FloatArray, vector: FloatArray) -> FloatArray:
     """World vectors [n, 3] in the frame whose axes are the columns of `rotation` [n, 3, 3]."""
-    return np.stack([dot(rotation[:, :, k], vector) for k in range(3)], axis=1)
+    x, y, z = (rotation[:, k] * vector[:, k, None] for k in range(3))
+    return x + y + z
 
 
 def relative_rotation(frame: FloatArray, rotation: FloatArray) -> FloatArray:
     """frameᵀ rotation [n, 3, 3]: `rotation` as seen in `frame`."""
-    return np.stack([to_frame(frame, rotation[:, :, k]) for k in range(3)], axis=2)
+    x, y, z = (frame[:, k, :, None] * rotation[:, k, None, :] for k in range(3))
+    return x + y + z
