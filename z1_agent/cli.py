@@ -142,6 +142,7 @@ class Record:
     """Film four episodes (rollout.mp4) and a branching tree (tree.mp4).
 
     task: by default the checkpoint's. checkpoint: whom to film, by default the scripted expert. out: directory.
+    trunk_len: where the tree splits [steps].
     """
 
     task: str | None = None
@@ -149,10 +150,13 @@ class Record:
     out: Path = Path("recordings")
     seed: int = 0
     horizon: int | None = None
+    trunk_len: int = 20
 
     def prepare(self, _argv: Sequence[str]) -> Work:
         if self.seed < 0:
             raise ValueError(f"--seed must not be negative, got {self.seed}")
+        if self.trunk_len < 0:
+            raise ValueError(f"--trunk-len must not be negative, got {self.trunk_len}")
         if self.out.exists() and not self.out.is_dir():
             raise ValueError(f"{self.out} is a file, expected a directory; give another --out")
         loaded = None if self.checkpoint is None else _load(self.checkpoint)
@@ -165,6 +169,7 @@ class Record:
         films = Films(
             task=task,
             horizon=_horizon(task) if self.horizon is None else self.horizon,
+            trunk_len=self.trunk_len,
             seed=self.seed,
             rollout=self.out / "rollout.mp4",
             tree=self.out / "tree.mp4",

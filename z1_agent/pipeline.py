@@ -73,6 +73,7 @@ def train(training: Training) -> dict[str, Any]:
         films = Films(
             task=config.task,
             horizon=config.horizon,
+            trunk_len=_third_of_a_success(after),
             seed=stream_seed(config.seed, "films"),
             rollout=run.rollout_video,
             tree=run.tree_video,
@@ -263,6 +264,12 @@ def _plot(events: SummaryWriter, stage: str, step: int, values: dict[str, Any]) 
         if isinstance(value, (int, float)) and name not in ("round", "iteration"):
             events.add_scalar(f"{stage}/{name}", value, step)
     events.flush()
+
+
+def _third_of_a_success(report: Report) -> int:
+    """Where a tree is worth splitting [steps]: under way, with most of the work to do."""
+    lengths = report.elapsed[report.successes]
+    return int(np.median(lengths if len(lengths) else report.elapsed)) // 3
 
 
 class _Clock:

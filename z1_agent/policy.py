@@ -7,6 +7,7 @@ action width (12 for nano, 32 for the published weights): a path keeps that widt
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -99,9 +100,10 @@ class Pi05Policy(nn.Module):
             reads_scene=config.model.scene_width > 0,
         )
         # What of a chunk [H, A] reaches the env: its first steps, in the entries that demonstrations move.
-        reaches = torch.zeros(config.model.chunk_len, config.model.action_width, dtype=torch.bool)
-        reaches[: config.executed_len, : ACTION.width] = torch.from_numpy(normalizer.action_moves)
-        self.register_buffer("_executed", reaches, persistent=False)
+        # Made by numpy: no checkpoint holds it, so it needs its values where a loader builds the rest on "meta".
+        reaches = np.zeros((config.model.chunk_len, config.model.action_width), dtype=bool)
+        reaches[: config.executed_len, : ACTION.width] = normalizer.action_moves
+        self.register_buffer("_executed", torch.from_numpy(reaches), persistent=False)
         self._act_noise = torch.Generator().manual_seed(0)
 
     @property

@@ -13,7 +13,6 @@ from z1_envs.kitchen.experts import expert_actions
 from z1_envs.video import record_rollout, record_tree
 
 NUM_EPISODES, NUM_BRANCHES = 4, 8
-_TRUNK_STEPS = 30
 # Translation alone is disturbed, so that branches of the expert part visibly.
 _NOISE_SHAPE = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 _EXPERT_NOISE = 0.6
@@ -51,10 +50,11 @@ class ExpertAgent:
 
 @dataclass(frozen=True, kw_only=True)
 class Films:
-    """What to film, and where it goes. horizon [steps]; episodes start from `seed` on, the tree from `seed`."""
+    """What to film, and where it goes. horizon, trunk_len [steps]; episodes start from `seed` on, the tree from it."""
 
     task: str
     horizon: int
+    trunk_len: int
     seed: int
     rollout: Path
     tree: Path
@@ -75,7 +75,7 @@ def film_policy(policy: Pi05Policy, films: Films, *, image_px: int) -> None:
         image_px=image_px,
         horizon=films.horizon,
     )
-    decision = _TRUNK_STEPS // policy.config.executed_len
+    decision = max(1, round(films.trunk_len / policy.config.executed_len))
     record_tree(envs, SamplingAgent(policy, films.seed), films.tree, seed=films.seed, decision=decision)
     envs.close()
 
@@ -87,5 +87,5 @@ def film_expert(films: Films) -> None:
     envs.close()
     envs = KitchenVectorEnv(films.task, num_envs=NUM_BRANCHES, group_size=NUM_BRANCHES, horizon=films.horizon)
     disturbed = ExpertAgent(envs, noise=_EXPERT_NOISE, seed=films.seed)
-    record_tree(envs, disturbed, films.tree, seed=films.seed, decision=_TRUNK_STEPS)
+    record_tree(envs, disturbed, films.tree, seed=films.seed, decision=films.trunk_len)
     envs.close()

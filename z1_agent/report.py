@@ -37,6 +37,7 @@ td.number, th.number { text-align: right; }
 .interval i { position: absolute; top: 0; bottom: 0; border-radius: 4px; background: #b9d0f8; }
 .interval b { position: absolute; top: -2px; bottom: -2px; width: 3px; margin-left: -1px; background: #2f6fde; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1.4rem 2rem; }
+.films figure + figure { max-width: 30rem; margin-top: 1.6rem; }
 figure { margin: 0; }
 figcaption { font-size: .9rem; color: var(--soft); margin-bottom: .3rem; }
 figure img, figure video { width: 100%; display: block; }
@@ -128,7 +129,7 @@ def _videos(run: Run) -> str:
         run.rollout_video: "Four episodes of the trained policy.",
     }
     shown = [_video(path, caption) for path, caption in captions.items() if path.exists()]
-    return f'<h2>Videos</h2><div class="figures">{"".join(shown)}</div>' if shown else ""
+    return f'<h2>Videos</h2><div class="films">{"".join(shown)}</div>' if shown else ""
 
 
 def _video(path: Path, caption: str) -> str:

@@ -1,0 +1,209 @@
+"""A whole training, small: what it leaves, that it stops and goes on bit for bit, and who may go on with it."""
+
+import dataclasses
+import json
+import os
+import signal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from z1_agent import checkpoint, doctor
+from z1_agent.console import Stopped, StopRequest
+from z1_agent.pipeline import Training, stream_seed, train
+from z1_agent.presets import PRESETS, TrainConfig, cpu, smoke
+from z1_agent.run import RL, SFT, Run, RunError, open_run
+from z1_envs.evaluate import Report
+from z1_envs.kitchen import env as kitchen_env
+from z1_envs.kitchen.cameras import RenderError
+
+CONFIG = smoke("CloseSingleDoor")
+TIMES = ("wall_seconds", "cpu_seconds", "peak_memory_bytes")
+
+
+class StopAfter(StopRequest):
+    """As if Ctrl-C were pressed in the `count`-th round or iteration of `stage`."""
+
+    def __init__(self, run: Run, stage: str, count: int) -> None:
+        self._run, self._stage, self._count = run, stage, count
+
+    @property
+    def made(self) -> bool:
+        return sum(line["stage"] == self._stage for line in self._run.log()) >= self._count
+
+
+def begin(path: Path, *, resume: bool = False, config: TrainConfig = CONFIG, preset: str = "smoke") -> Run:
+    return open_run(path, config, preset=preset, command=["z1", "train", config.task], resume=resume)
+
+
+def go(run: Run, stop: StopRequest | None = None, config: TrainConfig = CONFIG) -> dict[str, Any]:
+    return train(Training(run, config, Console(quiet=True), stop or StopRequest()))
+
+
+def draws() -> bool:
+    try:
+        doctor.draw_test_frame()
+    except RenderError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = begin(tmp_path_factory.mktemp("straight") / "run")
+    go(run)
+    return run
+
+
+def test_a_run_leaves_everything(straight: Run) -> None:
+    left = {path.name for path in straight.path.iterdir()}
+    expected = {"config.json", "checkpoint", "sft", "eval_sft.json", "eval_rl.json", "log.jsonl", "tb", "result.json"}
+    videos = {"rollout.mp4", "tree.mp4"} if draws() else set()
+    assert left == expected | videos | {"report.html"}
+    for video in videos:
+        assert 1_000 < (straight.path / video).stat().st_size < 1_000_000
+
+
+def test_the_result_agrees_with_the_evaluations(straight: Run) -> None:
+    result = json.loads(straight.result.read_text())
+    reports = [Report.from_json(file.read_text()) for file in (straight.eval_sft, straight.eval_rl)]
+    for name, report in zip(("sft", "rl"), reports, strict=True):
+        assert result[name]["successes"] == report.successes.sum()
+        assert result[name]["episodes"] == len(report.successes) == CONFIG.eval_episodes
+        assert result[name]["rate"] == report.rate
+        assert result[name]["interval"] == list(report.interval)
+    won = result["rl"]["successes"] - result["sft"]["successes"]
+    assert result["paired"]["gained"] - result["paired"]["lost"] == won
+    assert (reports[0].seeds == reports[1].seeds).all()
+    assert result["protocol_hash"] == reports[1].protocol_hash
+    assert (result["task"], result["backend"], result["seed"]) == ("CloseSingleDoor", "kitchen", 0)
+    assert result["versions"]["torch"] == torch.__version__
+    assert result["peak_memory_bytes"] < 2e9
+    rl = [line for line in straight.log() if line["stage"] == RL]
+    assert result["env_steps"]["rl"] == sum(line["env_steps"] for line in rl)
+    assert result["wall_seconds"]["rl"] == pytest.approx(sum(line["wall_seconds"] for line in rl))
+    assert all(seconds > 0 for seconds in result["wall_seconds"].values())
+
+
+def test_tensorboard_has_every_round_and_iteration(straight: Run) -> None:
+    events = EventAccumulator(str(straight.events))
+    events.Reload()
+    log = straight.log()
+    for stage, name in ((SFT, "loss"), (RL, "success"), (RL, "clip_fraction"), (RL, "env_steps")):
+        logged = [line[name] for line in log if line["stage"] == stage]
+        assert [scalar.value for scalar in events.Scalars(f"{stage}/{name}")] == pytest.approx(logged)
+    mixed = [line["groups"]["mixed"] for line in log if line["stage"] == RL]
+    assert [scalar.value for scalar in events.Scalars("rl/mixed")] == mixed
+
+
+def test_stopping_twice_and_going_on_equals_going_straight(
+    straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Nor does a machine that cannot draw change a number.
+    def no_cameras(*_arguments: object) -> None:
+        raise RenderError("OpenGL cannot start; apt-get install libegl1")
+
+    monkeypatch.setattr(kitchen_env, "Cameras", no_cameras)
+    run = begin(tmp_path / "run")
+    with pytest.raises(Stopped):
+        go(run, StopAfter(run, SFT, 1))
+    assert not run.sft_checkpoint.exists()
+    with pytest.raises(Stopped):
+        go(begin(run.path, resume=True), StopAfter(run, RL, 2))
+    assert not run.eval_rl.exists()
+    # An iteration whose checkpoint was lost with the power is run, and counted, once.
+    run.append_log({"stage": RL, "iteration": 2, "env_steps": 10**6, "wall_seconds": 0.0, "cpu_seconds": 0.0})
+    again = begin(run.path, resume=True)
+    result = train(Training(again, CONFIG, Console(), StopRequest()))
+
+    expected = json.loads(straight.result.read_text())
+    assert {k: v for k, v in result.items() if k not in TIMES} == {k: v for k, v in expected.items() if k not in TIMES}
+    for folder in ("sft", "checkpoint"):
+        weights, wanted = (load_file(r.path / folder / "model.safetensors") for r in (run, straight))
+        assert weights.keys() == wanted.keys()
+        assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
+    trained = [line["trained_nodes"] for line in run.log() if line["stage"] == RL]
+    assert len(trained) == CONFIG.grpo.num_iterations
+    assert any(trained[:2]), "nothing was learned before the stop, so the test would prove nothing"
+    assert any(trained[2:]), "nothing was learned after the stop, so the test would prove nothing"
+    out = capsys.readouterr().out
+    assert out.count("No videos: OpenGL cannot start; apt-get install libegl1") == 1
+    assert run.report.exists()
+    assert not run.tree_video.exists()
+
+
+def test_a_finished_run_that_is_resumed_learns_nothing_more(straight: Run) -> None:
+    before = load_file(straight.checkpoint / "model.safetensors")
+    log = straight.log()
+    go(begin(straight.path, resume=True))
+    after = load_file(straight.checkpoint / "model.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert straight.log() == log
+
+
+def test_a_damaged_checkpoint_is_refused(straight: Run, tmp_path: Path) -> None:
+    run = begin(tmp_path / "run")
+    checkpoint.save(run.sft_checkpoint, checkpoint.load_policy(straight.sft_checkpoint), task="x", backend="kitchen")
+    weights = run.sft_checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(checkpoint.CheckpointError, match="truncated or changed; copy the directory again"):
+        go(begin(run.path, resume=True))
+
+
+def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(RunError, match="is in use: give another --out"):
+        begin(tmp_path)
+    with pytest.raises(RunError, match="no run to resume"):
+        begin(tmp_path, resume=True)
+    begin(tmp_path / "run")
+    with pytest.raises(RunError, match="is in use: add --resume to go on"):
+        begin(tmp_path / "run")
+
+
+def test_a_resume_with_other_settings_names_both(tmp_path: Path) -> None:
+    begin(tmp_path / "run")
+    other = dataclasses.replace(CONFIG, seed=7, grpo=dataclasses.replace(CONFIG.grpo, clip=0.1))
+    with pytest.raises(RunError, match=r"grpo.clip is 0.2 there and 0.1 here; seed is 0 there and 7 here; .*z1 train"):
+        begin(tmp_path / "run", resume=True, config=other)
+    with pytest.raises(RunError, match="preset is 'smoke' there and 'cpu' here"):
+        begin(tmp_path / "run", resume=True, preset="cpu")
+
+
+def test_streams_never_share_an_episode() -> None:
+    names = ("demonstrations", "validation", "evaluation", "films", "SFT", "GRPO", "weights")
+    seeds = sorted(stream_seed(seed, name) for seed in range(50) for name in names)
+    # Far apart: consecutive seeds from two of them never meet.
+    assert min(b - a for a, b in pairwise(seeds)) > 10**6
+    assert 0 <= seeds[0] <= seeds[-1] < 2**62
+
+
+def test_bad_counts_and_tasks_are_refused() -> None:
+    with pytest.raises(ValueError, match="eval_episodes must be at least 1, got 0"):
+        dataclasses.replace(CONFIG, eval_episodes=0)
+    with pytest.raises(ValueError, match="no scripted expert to learn from yet; choose among OpenDrawer"):
+        cpu("TurnOnStove")
+    with pytest.raises(ValueError, match="did you mean OpenDrawer"):
+        cpu("OpenDraw")
+    assert {preset("Z1-RoboCasa-OpenDrawer").task for preset in PRESETS.values()} == {"OpenDrawer"}
+
+
+def test_the_first_interrupt_asks_and_the_second_aborts(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    stop = StopRequest()
+    with stop.listen(Console()):
+        stop.check()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.made
+        with pytest.raises(Stopped):
+            stop.check()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert "Ctrl-C again aborts" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is before
