@@ -48,6 +48,10 @@ class KitchenLanes:
         self.physics: Physics = make_physics([first.model] * num_lanes, threads)
         self._reader = GeometryReader(self.physics, self.scenes)
         self._success = goals.SUCCESS[self.task.name]
+        # Ids, not positions in the source: MuJoCo numbers the world's sites before the robot's.
+        self._grip, self._base = first.model.site(robot.GRIP_SITE).id, first.model.body("robot0_base").id
+        arm = first.model.joint(robot.ARM_JOINTS[0]).id
+        self._arm = slice(arm, arm + len(robot.ARM_JOINTS))
         # Lanes whose derived quantities are older than their rows: refreshed when somebody looks.
         self._stale = np.zeros(num_lanes, dtype=bool)
 
@@ -98,13 +102,12 @@ class KitchenLanes:
         """One control step of `lanes` [n] under actions [n, 12] in [-1, 1]."""
         self._refresh(lanes)
         physics, derived = self.physics, self.physics.derived
-        joints = slice(4, 11)
         jac = jacobian(
-            derived["site_xpos"][lanes, 0].T,
-            derived["xanchor"][lanes, joints].transpose(2, 1, 0),
-            derived["xaxis"][lanes, joints].transpose(2, 1, 0),
+            derived["site_xpos"][lanes, self._grip].T,
+            derived["xanchor"][lanes, self._arm].transpose(2, 1, 0),
+            derived["xaxis"][lanes, self._arm].transpose(2, 1, 0),
         )
-        base_rotation = derived["xmat"][lanes, 1].reshape(-1, 3, 3).transpose(1, 2, 0)
+        base_rotation = derived["xmat"][lanes, self._base].reshape(-1, 3, 3).transpose(1, 2, 0)
         physics.ctrl[lanes] = servo_targets(
             np.asarray(actions, dtype=np.float64).T,
             physics.qpos[lanes, : robot.FINGERS.stop].T,
