@@ -1,0 +1,159 @@
+"""The command line: what is refused, with which words, and what Ctrl-C leaves."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from tests.z1_agent.test_pipeline import draws
+from z1_agent import checkpoint
+from z1_agent.cli import main
+from z1_agent.doctor import Finding, show
+from z1_agent.flow import FlowSDE
+from z1_agent.observation import Normalizer
+from z1_agent.pi05 import pi05_nano
+from z1_agent.policy import Pi05Policy, PolicyConfig
+from z1_agent.tokenizer import NanoTokenizer
+from z1_envs.evaluate import Report
+from z1_envs.layout import ACTION, SCENE, STATE
+
+ROOT = Path(__file__).parents[2]
+RUN_Z1 = [sys.executable, "-c", "import sys; from z1_agent.cli import main; sys.exit(main())"]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a policy that has learned nothing."""
+    torch.manual_seed(0)
+    data = [np.random.default_rng(0).uniform(-1, 1, (100, part.width)) for part in (STATE, ACTION, SCENE)]
+    config = PolicyConfig(model=pi05_nano(scene_width=SCENE.width, vision=False), sde=FlowSDE(), executed_len=10)
+    policy = Pi05Policy(config, Normalizer.fit(*data), NanoTokenizer())
+    path = tmp_path_factory.mktemp("saved") / "policy"
+    checkpoint.save(path, policy, task="OpenDrawer", backend="kitchen")
+    return path
+
+
+def test_what_is_wrong_is_one_sentence_and_exit_code_2(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign, cut, used = tmp_path / "foreign", tmp_path / "cut", tmp_path / "used"
+    for path in (foreign, cut, used):
+        path.mkdir()
+    (foreign / "manifest.json").write_text('{"kind": "other-policy"}')
+    for file in saved.iterdir():
+        (cut / file.name).write_bytes(file.read_bytes()[: -100 if file.suffix == ".safetensors" else None])
+    (used / "notes.txt").write_text("mine")
+    cases = {
+        "train OpenDrawr": "unknown task 'OpenDrawr': did you mean OpenDrawer",
+        "train TurnOnStove": "TurnOnStove has no scripted expert to learn from yet; choose among OpenDrawer",
+        "train OpenDrawer --eval-episodes 0": "eval_episodes must be at least 1, got 0",
+        "train OpenDrawer --grpo.group-size 1": "grpo.group_size must be at least 2, got 1",
+        "train OpenDrawer --seed -1": "seed must not be negative, got -1",
+        f"train OpenDrawer --out {used}": f"{used} is in use: give another --out",
+        f"train OpenDrawer --out {tmp_path / 'no'} --resume": "there is no run to resume",
+        f"eval {tmp_path / 'none'}": "has no manifest.json; give the directory of a checkpoint",
+        f"eval {foreign}": "holds 'other-policy', expected 'z1-policy'",
+        f"eval {cut}": "truncated or changed; copy the directory again",
+        f"eval {saved} --episodes 0": "--episodes must be at least 1, got 0",
+        f"eval {saved} --task OpenDraw": "did you mean OpenDrawer",
+        f"eval {saved} --task TurnOnStove": "the kitchen has no scene for TurnOnStove yet",
+        f"eval {saved} --json {tmp_path / 'no' / 'x.json'}": "create it, or give another file",
+        "record": "give --task for the scripted expert, or --checkpoint",
+        "record --task TurnOnStove": "the kitchen has no scene for TurnOnStove yet",
+        f"record --task OpenDrawer --out {used / 'notes.txt'}": "is a file, expected a directory",
+    }
+    for words, message in cases.items():
+        assert main(words.split()) == 2, words
+        out, err = capsys.readouterr()
+        assert message in err, words
+        assert err.startswith("z1: "), words
+        assert err.count("\n") == 1, words
+        assert out == "", words
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "foreign", "used"]
+    assert torch.get_num_threads() == 1
+
+
+def test_an_unknown_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["train", "OpenDrawer", "--learn-fast"])
+    assert left.value.code == 2
+    assert "--learn-fast" in capsys.readouterr().err
+
+
+def test_eval_writes_the_report(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["eval", str(saved), "--task", "CloseSingleDoor", "--episodes", "5", "--seed", "3", "--horizon", "20"]
+    assert main([*words, "--json", str(tmp_path / "report.json")]) == 0
+    report = Report.from_json((tmp_path / "report.json").read_text())
+    assert report.seeds.tolist() == [3, 4, 5, 6, 7]
+    assert (report.task, report.protocol.horizon, report.protocol.chunk_len) == ("CloseSingleDoor", 20, 10)
+    assert report.protocol_hash in capsys.readouterr().out
+
+
+def test_list_has_all_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    rows = capsys.readouterr().out
+    assert rows.count("pick and place") == 8
+    assert "CoffeeSetupMug" in rows
+
+
+def test_record_films_the_expert_and_a_policy(saved: Path, tmp_path: Path) -> None:
+    if not draws():
+        pytest.skip("no OpenGL here; `z1 doctor` says how to get it")
+    for whom in (["--task", "CloseSingleDoor"], ["--checkpoint", str(saved)]):
+        out = tmp_path / whom[0]
+        assert main(["record", *whom, "--out", str(out), "--horizon", "20", "--trunk-len", "4"]) == 0
+        assert sorted(path.name for path in out.iterdir()) == ["rollout.mp4", "tree.mp4"]
+        assert all(1_000 < path.stat().st_size < 1_000_000 for path in out.iterdir())
+
+
+def test_doctor_says_how_to_mend_what_is_needed() -> None:
+    findings = [
+        Finding(name="cores", found="2"),
+        Finding(name="OpenGL", found="no images", good=False, mend="apt-get install libegl1"),
+    ]
+    text = io.StringIO()
+    assert show(findings, Console(file=text)) == 0
+    assert "mend: apt-get install libegl1" in text.getvalue()
+    text = io.StringIO()
+    needed = Finding(name="disk", found="0 GB", good=False, needed=True, mend="give an --out on another disk")
+    assert show([*findings, needed], Console(file=text)) == 1
+    assert "Training needs: disk" in text.getvalue()
+
+
+def test_without_opengl_the_doctor_and_states_work(tmp_path: Path) -> None:
+    off = os.environ | {"MUJOCO_GL": "off"}
+    done = subprocess.run([*RUN_Z1, "doctor"], cwd=ROOT, env=off, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "libegl1" in done.stdout
+    words = ["train", "OpenDrawer", "--obs", "pixels", "--out", str(tmp_path / "run")]
+    refused = subprocess.run([*RUN_Z1, *words], cwd=ROOT, env=off, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "MUJOCO_GL=egl" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = [*RUN_Z1, "train", "CloseSingleDoor", "--preset", "smoke", "--out", str(out)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (out / "log.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)  # until the demonstrations are there, and SFT begins
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert f"Go on with: z1 train CloseSingleDoor --preset smoke --out {out} --resume" in stdout
+    trainer = checkpoint.load(out / "checkpoint").trainer
+    assert trainer is not None
+    assert len(trainer.values["success"]) == 1
+    assert json.loads((out / "config.json").read_text())["preset"] == "smoke"
