@@ -1,0 +1,15 @@
+"""Whether images can be made here."""
+
+import pytest
+
+from z1_envs.kitchen.cameras import Cameras, RenderError
+from z1_envs.kitchen.scene import make_scene
+
+
+@pytest.fixture(scope="session")
+def opengl() -> None:
+    """Skips where OpenGL cannot start."""
+    try:
+        Cameras(make_scene("OpenDrawer", 0).model, 64, 64).close()
+    except RenderError as error:
+        pytest.skip(f"no image can be made here: {error}")

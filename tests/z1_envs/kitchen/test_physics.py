@@ -1,0 +1,69 @@
+"""Both steppers give the same bits, on any number of threads, and refuse models that do not fit together."""
+
+import mujoco
+import numpy as np
+import pytest
+
+from tests.z1_envs.kitchen.play import TASKS, all_of, follow_expert, robot_touches, started
+from z1_envs.kitchen.physics import DERIVED, BatchPhysics, PoolPhysics, mujoco_batch
+from z1_envs.kitchen.scene import NUM_SUBSTEPS, make_scene
+
+STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+needs_batch = pytest.mark.skipif(mujoco_batch is None, reason="mujoco.batch came with MuJoCo 3.17")
+STEPPERS = [pytest.param(BatchPhysics, marks=needs_batch), PoolPhysics]
+
+
+@needs_batch
+@pytest.mark.parametrize("task", TASKS)
+def test_both_steppers_and_any_number_of_threads_give_the_same_bits(task: str) -> None:
+    lanes = started(task, range(4))
+    follow_expert(lanes, 15)
+    models = [scene.model for scene in lanes.scenes]
+    steppers = [kind(models, threads) for kind in (BatchPhysics, PoolPhysics) for threads in (1, 2)]
+    for stepper in steppers:
+        stepper.rows[:] = lanes.physics.rows
+        stepper.refresh(all_of(lanes))
+    touched = set()
+    for _ in range(40):
+        follow_expert(lanes, 1)
+        for stepper in steppers:
+            # What a control step writes before it calls the stepper.
+            stepper.ctrl[:], stepper.userdata[:] = lanes.physics.ctrl, lanes.physics.userdata
+            stepper.step(all_of(lanes), NUM_SUBSTEPS)
+            assert stepper.rows.tobytes() == lanes.physics.rows.tobytes()
+            for name in DERIVED:
+                assert stepper.derived[name].tobytes() == lanes.physics.derived[name].tobytes(), name
+        touched |= set().union(*map(robot_touches, models, lanes.physics.rows))
+    assert touched, "without contact these forty steps prove little"
+
+
+@pytest.mark.parametrize("stepper", STEPPERS)
+def test_only_the_lanes_asked_for_move(stepper: type) -> None:
+    lanes = started("OpenDrawer", range(5))
+    physics = stepper([scene.model for scene in lanes.scenes], 2)
+    physics.rows[:] = lanes.physics.rows
+    physics.step(np.array([1, 4], dtype=np.int32), NUM_SUBSTEPS)
+    moved = (physics.rows != lanes.physics.rows).any(axis=1)
+    assert moved.tolist() == [False, True, False, False, True]
+
+
+@pytest.mark.parametrize("stepper", STEPPERS)
+def test_models_of_other_sizes_are_refused(stepper: type) -> None:
+    drawer, sink = (make_scene(task, 0).model for task in ("OpenDrawer", "PnPCounterToSink"))
+    with pytest.raises(ValueError, match=r"equal sizes: lane 1 has .*nq=20 \(lane 0: 14\)"):
+        stepper([drawer, sink], 1)
+    physics = stepper([drawer, drawer], 1)
+    with pytest.raises(ValueError, match="equal sizes"):
+        physics.set_models([drawer, sink])
+
+
+@pytest.mark.parametrize("stepper", STEPPERS)
+def test_the_views_are_where_mujoco_has_them(stepper: type) -> None:
+    model = make_scene("PnPCounterToSink", 0).model
+    physics = stepper([model, model], 1)
+    data, rng = mujoco.MjData(model), np.random.default_rng(0)
+    for name in ("qpos", "qvel", "ctrl", "userdata"):
+        getattr(data, name)[:] = rng.normal(size=getattr(data, name).shape)
+    mujoco.mj_getState(model, data, physics.rows[1], STATE)
+    for name in ("qpos", "qvel", "ctrl", "userdata"):
+        assert np.array_equal(getattr(physics, name)[1], getattr(data, name)), name
