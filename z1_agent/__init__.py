@@ -13,4 +13,10 @@ loss          clipped surrogate
 trainable     which tensors learn
 checkpoint    save, load, resume: safetensors and a manifest
 openpi_names  tensor names of openpi checkpoints → ours
+presets       the configuration of a whole training, and the named ones
+run           the directory of a training: what is in it, who may go on with it
+pipeline      demonstrations → SFT → evaluation → GRPO → evaluation, stage by stage
+recording     films of a policy or of the expert
+result report curves   what was found: result.json, and one HTML page
+console doctor cli     the command `z1`
 """

@@ -51,8 +51,8 @@ class Bar:
         self._console, self._title, self._total = console, title, total
         self._first, self._start, self._last_line = done, time.monotonic(), 0.0
         columns = (
-            TextColumn("{task.description:<15}"),
-            BarColumn(24),
+            TextColumn("{task.description:<13}"),
+            BarColumn(10),
             MofNCompleteColumn(),
             TextColumn("{task.fields[text]}"),
         )
@@ -69,7 +69,7 @@ class Bar:
     def update(self, done: int, text: str = "") -> None:
         """`done` of the total; `text` stands beside the bar."""
         now = time.monotonic()
-        text = f"{text}  {self._time_left(done, now)}".strip()
+        text = f"{self._time_left(done, now)}  {text}".strip()
         self._live.update(self._task, completed=done, text=text)
         if not self._console.is_terminal and (done == self._total or now - self._last_line > _SECONDS_BETWEEN_LINES):
             self._last_line = now

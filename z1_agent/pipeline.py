@@ -205,7 +205,7 @@ def _improve_by_trying(training: Training, policy: Pi05Policy, events: SummaryWr
 
 def _live(log: IterationLog, success: float, env_steps: int) -> str:
     groups = f"{log.groups.dead}/{log.groups.mixed}/{log.groups.all_success}"
-    counts = f"dead/mixed/all {groups}  clipped {log.clip_fraction:.1%}  {env_steps / 1000:.0f}k steps"
+    counts = f"dead/mixed/all {groups}  clip {log.clip_fraction:.1%}  {env_steps / 1000:.0f}k steps"
     return f"success {success:.0%}  {counts}"
 
 
