@@ -31,7 +31,8 @@ class GrpoConfig:
     """One iteration rolls `num_groups` groups of `group_size` and trains `epochs` times on what they show.
 
     prefix: schedule of the shared trunk. gamma: success-aware decay per chunk. clip: of the ratio.
-    minibatch_size: decisions per optimiser step.
+    minibatch_size: decisions per optimiser step. learning_rate: of the first iteration, from where it falls linearly
+    to `final_rate_share` of it in the last.
     """
 
     num_iterations: int = 60
@@ -43,7 +44,8 @@ class GrpoConfig:
     clip: float = 0.2
     epochs: int = 2
     minibatch_size: int = 256
-    learning_rate: float = 1.5e-5
+    learning_rate: float = 1.5e-4
+    final_rate_share: float = 0.1
     weight_decay: float = 0.01
     grad_clip: float = 1.0
 
@@ -92,11 +94,14 @@ def train_grpo(
         first = int(resume.values["iteration"]) + 1
 
     for iteration in range(first, config.num_iterations):
+        progress = iteration / config.num_iterations
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * (1 - progress * (1 - config.final_rate_share))
         rng = np.random.default_rng([seed, iteration, *b"grpo"])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
 
         # Roll: every group from a new scene, splitting where the schedule says.
-        plan = config.prefix.plan(iteration / config.num_iterations, config.group_size)
+        plan = config.prefix.plan(progress, config.group_size)
         tree = grow(envs, policy, plan, seed=int(rng.integers(2**62)), generator=generator)
 
         # Judge: outcomes → advantages of leaves → weights of decisions.
