@@ -116,13 +116,19 @@ def test_scenes_vary_in_place_and_look(task: str) -> None:
         }
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_one_path_does_not_fit_all_scenes(task: str) -> None:
-    leader = started(task, [0])
-    path = follow_expert(leader, 80)
-    assert leader.status(all_of(leader)).success[0]
-    others = started(task, range(1, 31))
-    won = np.zeros(30, dtype=bool)
-    for action in path:
-        won |= others.step(all_of(others), np.repeat(action, 30, axis=0)).success
-    assert won.mean() < 0.2
+# A door is closed by almost any sweep to its side of the cabinet: half of the scenes, where the others need aim.
+@pytest.mark.parametrize(
+    ("task", "limit"), [("OpenDrawer", 0.2), ("CloseSingleDoor", 0.65), ("PnPCounterToSink", 0.05)]
+)
+def test_one_path_does_not_fit_all_scenes(task: str, limit: float) -> None:
+    leaders = started(task, range(4))
+    path = follow_expert(leaders, 60)
+    others = started(task, range(4, 34))
+    rates = []
+    for leader in range(4):
+        others.start(list(range(4, 34)), 1)
+        won = np.zeros(30, dtype=bool)
+        for action in path:
+            won |= others.step(all_of(others), np.repeat(action[leader : leader + 1], 30, axis=0)).success
+        rates.append(won.mean())
+    assert np.mean(rates) < limit, rates

@@ -1,0 +1,85 @@
+"""Images are upright, differ between cameras, show the state they are asked for, or fail in words that help."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.z1_envs.kitchen.play import started
+from z1_envs.kitchen.cameras import Cameras
+from z1_envs.kitchen.scene import make_scene
+from z1_envs.layout import CAMERAS
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("size", [(31, 64), (64, 641)])
+def test_sizes_out_of_range_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"from 32 to 640 pixels, got \d+ x \d+"):
+        Cameras(make_scene("OpenDrawer", 0).model, *size)
+
+
+def test_three_cameras_see_three_images(opengl: None) -> None:
+    lanes = started("PnPCounterToSink", [0])
+    cameras = Cameras(lanes.scenes[0].model, 64, 48)
+    images = cameras.observe(lanes.scenes[0].model, lanes.physics.rows[0])
+    again = cameras.observe(lanes.scenes[0].model, lanes.physics.rows[0])
+    cameras.close()
+    assert images.keys() == CAMERAS.keys()
+    for key, image in images.items():
+        assert (image.shape, image.dtype) == ((48, 64, 3), np.uint8)
+        assert image.std() > 10, "an even surface shows nothing"
+        assert np.array_equal(image, again[key])
+    left, right, wrist = (image.astype(float) for image in images.values())
+    assert min(np.abs(left - right).mean(), np.abs(left - wrist).mean(), np.abs(right - wrist).mean()) > 10
+
+
+def test_images_are_upright(opengl: None) -> None:
+    # The film camera looks along the counter: the floor, darker than any wall, fills the lower edge.
+    for seed in range(3):
+        lanes = started("OpenDrawer", [seed])
+        cameras = Cameras(lanes.scenes[0].model, 96, 72)
+        image = cameras.film(lanes.scenes[0].model, lanes.physics.rows[0]).astype(float)
+        cameras.close()
+        style = lanes.scenes[0].plan.style
+
+        def hue(rgb: np.ndarray) -> np.ndarray:
+            return rgb / np.linalg.norm(rgb)
+
+        bottom, top = hue(image[-4:].mean(axis=(0, 1))), hue(image[:4].mean(axis=(0, 1)))
+        floor, wall = (hue(np.array(colour[:3])) for colour in (style.floor, style.wall))
+        assert np.linalg.norm(bottom - floor) < np.linalg.norm(bottom - wall), (bottom, floor, wall)
+        assert np.linalg.norm(top - wall) < np.linalg.norm(top - floor), (top, floor, wall)
+
+
+def test_one_context_draws_the_scenes_of_all_lanes(opengl: None) -> None:
+    lanes = started("OpenDrawer", [0, 1])
+    models, rows = [scene.model for scene in lanes.scenes], lanes.physics.rows
+    shared = Cameras(models[0], 64, 64)
+    shared.observe(models[0], rows[0])
+    second = shared.observe(models[1], rows[1])
+    shared.close()
+    own = Cameras(models[1], 64, 64)
+    expected = own.observe(models[1], rows[1])
+    own.close()
+    for key in CAMERAS:
+        assert np.array_equal(second[key], expected[key])
+
+
+def test_without_opengl_the_error_says_what_to_install() -> None:
+    code = (
+        "import z1_envs\nfrom z1_envs.kitchen.env import KitchenEnv\n"
+        "KitchenEnv('OpenDrawer').reset(seed=0)\nprint('state works')\n"
+        "KitchenEnv('OpenDrawer', obs='pixels').reset(seed=0)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MUJOCO_GL": "off"},
+    )  # fmt: skip
+    assert found.stdout.strip() == "state works", found.stderr
+    assert "RenderError: OpenGL cannot start" in found.stderr
+    assert "MUJOCO_GL=egl" in found.stderr
+    assert "obs='state'" in found.stderr

@@ -1,0 +1,187 @@
+"""The envs keep Gymnasium's and SB3's contracts; what they cannot do they refuse in words that help, unchanged."""
+
+import re
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import NameNotFound, ResetNeeded
+from gymnasium.utils.env_checker import check_env as gymnasium_check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+from tests.z1_envs.kitchen.play import TASKS
+from z1_envs.kitchen.env import KitchenEnv, KitchenVectorEnv
+from z1_envs.snapshot import SnapshotError, SnapshotRestore
+from z1_envs.tasks import get_task
+
+INFO = {"success": bool, "elapsed": int, "phase": str, "backend": str, "scene_id": str, "instruction": str}
+
+
+def make(task: str = "OpenDrawer", **options: Any) -> gym.Env:
+    return gym.make(f"z1_envs:Z1-RoboCasa-{task}", **options)
+
+
+def row_of(env: gym.Env) -> bytes:
+    base: Any = env.unwrapped
+    return base.get_state()[0].tobytes()
+
+
+def check(env: gym.Env, *, skip_render_check: bool) -> None:
+    with warnings.catch_warnings():
+        # Proprioception has no bounds, which the checkers advise against; render modes need a spec of their own.
+        warnings.filterwarnings("ignore", message=r".*(infinity|Inf|-inf|spec is not).*")
+        gymnasium_check_env(env.unwrapped, skip_render_check=skip_render_check)
+        sb3_check_env(env.unwrapped, skip_render_check=skip_render_check)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_state_envs_keep_the_contracts(task: str) -> None:
+    check(make(task), skip_render_check=True)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_pixel_envs_keep_the_contracts(task: str, opengl: None) -> None:
+    env = make(task, obs="pixels", image_px=64, render_mode="rgb_array")
+    check(env, skip_render_check=False)
+    env.close()
+
+
+def test_infos_have_the_same_keys_and_plain_types_on_reset_and_step() -> None:
+    env = make()
+    _, first = env.reset(seed=0)
+    _, reward, terminated, truncated, second = env.step(np.zeros(12))
+    for info, elapsed in ((first, 0), (second, 1)):
+        assert {key: type(value) for key, value in info.items()} == INFO
+        assert (info["elapsed"], info["success"], info["backend"]) == (elapsed, False, "kitchen")
+    assert (reward, terminated, truncated) == (0.0, False, False)
+    base: Any = env.unwrapped
+    assert first["instruction"] == base.instruction
+    assert first["scene_id"] == base.scene_id
+
+
+def test_an_episode_ends_at_the_horizon_and_not_before() -> None:
+    env = make(horizon=3)
+    env.reset(seed=0)
+    assert [env.step(np.zeros(12))[3] for _ in range(3)] == [False, False, True]
+    before = row_of(env)
+    with pytest.raises(ResetNeeded, match=r"call reset\(\) or restore a snapshot"):
+        env.step(np.zeros(12))
+    assert row_of(env) == before
+    own: Any = make("PnPCounterToSink").unwrapped
+    assert own.horizon == get_task("PnPCounterToSink").horizon == 700
+
+
+BAD_OPTIONS = [
+    ({"obs": "rgb"}, "obs must be 'state' or 'pixels', got 'rgb'"),
+    ({"obs": "pixels", "image_px": 31}, r"image_px must lie in \[32, 640\], got 31"),
+    ({"obs": "pixels", "image_px": 641}, r"image_px must lie in \[32, 640\], got 641"),
+    ({"horizon": 0}, "horizon must be at least 1 step, got 0"),
+    ({"backend": "robocasa"}, "backend='kitchen', or 'auto'"),
+    ({"backend": "gazebo"}, "backend must be 'auto', 'kitchen' or 'robocasa', got 'gazebo'"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS)
+def test_bad_options_are_refused_by_both_envs(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+    with pytest.raises(ValueError, match=message):
+        gym.make_vec("z1_envs:Z1-RoboCasa-OpenDrawer", num_envs=2, **options)
+
+
+def test_unknown_options_tasks_and_scenes_are_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        make(colour="red")
+    with pytest.raises(ValueError, match=r"unknown task 'OpenDrawr': did you mean OpenDrawer"):
+        KitchenEnv("OpenDrawr")
+    with pytest.raises(NameNotFound, match="Z1-RoboCasa-OpenDrawer"):
+        make("OpenDrawr")
+    with pytest.raises(ValueError, match=r"no scene for 'TurnOnStove' yet; it has OpenDrawer, CloseSingleDoor"):
+        make("TurnOnStove")
+    with pytest.raises(ValueError, match="render_mode"):
+        KitchenEnv("OpenDrawer", render_mode="human")
+
+
+NAN = np.r_[np.nan, np.zeros(11)]
+BAD_ACTIONS = [
+    (np.zeros(7), r"\(1, 12\)"),
+    (NAN, "finite|nan"),
+    (np.full(12, 1.01), r"1\.01|\[-1"),
+    (np.array(["0"] * 12), "dtype|str"),
+]
+
+
+@pytest.mark.parametrize(("action", "message"), BAD_ACTIONS, ids=["shape", "nan", "range", "dtype"])
+def test_bad_actions_leave_the_state_bitwise_unchanged(action: np.ndarray, message: str) -> None:
+    env = KitchenEnv("OpenDrawer")
+    env.reset(seed=0)
+    env.step(np.full(12, 0.5))
+    before = row_of(env)
+    with pytest.raises(ValueError, match=re.compile(message, re.IGNORECASE)):
+        env.step(action)
+    assert row_of(env) == before
+    env.step(np.full(12, 0.5))
+
+
+def test_stepping_before_a_reset_is_refused() -> None:
+    with pytest.raises(ResetNeeded, match=r"call reset\(\)"):
+        KitchenEnv("OpenDrawer").step(np.zeros(12))
+
+
+def test_reset_takes_no_options() -> None:
+    with pytest.raises(ValueError, match=r"no reset options, got \['layout'\]"):
+        KitchenEnv("OpenDrawer").reset(options={"layout": 3})
+    with pytest.raises(ValueError, match=r"no reset options, got \['layout'\]"):
+        KitchenVectorEnv("OpenDrawer").reset(options={"layout": 3})
+
+
+def test_a_state_of_another_scene_is_refused() -> None:
+    env = SnapshotRestore(make())
+    env.reset(seed=0)
+    elsewhere = env.snapshot()
+    env.reset(seed=1)
+    before = row_of(env)
+    with pytest.raises(SnapshotError, match=elsewhere.scene_id):
+        env.restore(elsewhere)
+    envs = KitchenVectorEnv("OpenDrawer", num_envs=2)
+    envs.reset(seed=0)
+    with pytest.raises(SnapshotError, match="lane 0"):
+        envs.restore(envs.save([1]), [0])
+    assert row_of(env) == before
+
+
+def test_a_state_of_another_size_is_refused_and_nothing_changes() -> None:
+    drawer, sink = KitchenEnv("OpenDrawer"), KitchenEnv("PnPCounterToSink")
+    drawer.reset(seed=0)
+    sink.reset(seed=0)
+    before = row_of(drawer)
+    stream = drawer.np_random.bit_generator.state
+    with pytest.raises(SnapshotError, match="numbers here"):
+        drawer.set_state(sink.get_state())
+    assert row_of(drawer) == before
+    assert drawer.np_random.bit_generator.state == stream
+
+
+def test_unseeded_resets_follow_the_seed() -> None:
+    env = make()
+    env.reset(seed=5)
+    ids = [env.reset()[1]["scene_id"] for _ in range(3)]
+    env.reset(seed=5)
+    assert [env.reset()[1]["scene_id"] for _ in range(3)] == ids
+    assert len(set(ids)) == 3
+
+
+def test_a_reward_comes_once_with_success() -> None:
+    env = make("CloseSingleDoor")
+    env.reset(seed=0)
+    base: Any = env.unwrapped
+    row, running, stream = base.get_state()
+    # The joint's place in the row: after time come the positions, robot first.
+    closed = row.copy()
+    assert closed[1 + 13] > 1.0
+    closed[1 + 13] = 0.0
+    base.set_state((closed, running, stream))
+    _, reward, terminated, truncated, info = env.step(np.zeros(12))
+    assert (reward, terminated, truncated, info["success"]) == (1.0, True, False, True)
