@@ -100,7 +100,8 @@ def _open_context(model: mujoco.MjModel, width: int, height: int):
         raise RenderError(
             f"OpenGL cannot start ({type(error).__name__}: {error}). On a machine without a display install EGL "
             "(Debian and Ubuntu: apt-get install libegl1 libgl1-mesa-dri) and set MUJOCO_GL=egl, or install "
-            "libosmesa6 and set MUJOCO_GL=osmesa; `z1 doctor` draws a test frame. Without images use obs='state'"
+            "libosmesa6 and set MUJOCO_GL=osmesa; `z1 doctor` draws a test frame. MuJoCo reads MUJOCO_GL when it is "
+            "first imported: import z1_envs before mujoco, or set it in the shell. Without images use obs='state'"
         ) from error
     mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, mjr)
     return context, mjr
