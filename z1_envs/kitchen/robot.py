@@ -98,7 +98,9 @@ def _add_gripper(hand: mujoco.MjsBody) -> None:
         finger = hand.add_body(name=name, pos=[0, 0, 0.0584], gravcomp=1)
         # The gears' inertia: light fingers would push centimetres into soft contacts and joint stops.
         low, high = FINGER_RANGE if side > 0 else (-FINGER_RANGE[1], -FINGER_RANGE[0])
-        finger.add_joint(name=name, type=JOINT.mjJNT_SLIDE, axis=[0, 1, 0], range=[low, high], damping=[10, 0, 0], armature=0.5)
+        finger.add_joint(
+            name=name, type=JOINT.mjJNT_SLIDE, axis=[0, 1, 0], range=[low, high], damping=[10, 0, 0], armature=0.5
+        )
         box(finger, f"{name}_body", (0, side * 0.014, 0.020), (0.009, 0.007, 0.026), _GREY, ROBOT, mass=0.05)
         pad = box(finger, f"{name}_pad", (0, side * 0.006, 0.045), (0.010, 0.006, 0.010), _RUBBER, ROBOT, mass=0.02)
         pad.friction = [2.0, 0.05, 0.0001]
