@@ -5,6 +5,10 @@ out upright. Choose the OpenGL backend with MUJOCO_GL (egl, osmesa, glfw) before
 `import z1_envs` does that on machines without a display.
 """
 
+import atexit
+import weakref
+from functools import partial
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +38,9 @@ class Cameras:
         self._option.sitegroup[4] = 0
         self._perturbation = mujoco.MjvPerturb()
         self._data = mujoco.MjData(model)
+        # Before MuJoCo ends OpenGL at the interpreter's exit, where freeing a context fails or crashes.
+        self._exit = partial(_close_at_exit, weakref.ref(self))
+        atexit.register(self._exit)
 
     def observe(self, model: mujoco.MjModel, row: NDArray[np.float64]) -> dict[str, NDArray[np.uint8]]:
         """The policy's cameras, by observation key, uint8 [height, width, 3], of a lane's state row."""
@@ -50,8 +57,10 @@ class Cameras:
         return self._draw(model, camera)
 
     def close(self) -> None:
-        """Frees the context. OSMesa crashes at interpreter exit where this is forgotten."""
+        """Frees the context; also done when the object goes, and at exit."""
         if self._context is not None:
+            atexit.unregister(self._exit)
+            self._context.make_current()  # what is freed is looked up in the current context
             self._mjr.free()
             self._context.free()
             self._context = None
@@ -82,6 +91,12 @@ class Cameras:
         image = np.empty((self._rect.height, self._rect.width, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(image, None, self._rect, self._mjr)
         return image[::-1].copy()  # OpenGL's rows run upwards
+
+
+def _close_at_exit(reference: "weakref.ref[Cameras]") -> None:
+    cameras = reference()
+    if cameras is not None:
+        cameras.close()
 
 
 def _fixed(model: mujoco.MjModel, name: str) -> mujoco.MjvCamera:

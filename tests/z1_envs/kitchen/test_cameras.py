@@ -69,6 +69,19 @@ def test_one_context_draws_the_scenes_of_all_lanes(opengl: None) -> None:
         assert np.array_equal(second[key], expected[key])
 
 
+def test_closing_one_pair_of_cameras_leaves_others_alone(opengl: None) -> None:
+    # OpenGL numbers its objects per context: freed in the wrong one, they are somebody else's.
+    lanes = started("OpenDrawer", [0])
+    model, row = lanes.scenes[0].model, lanes.physics.rows[0]
+    closed, kept = Cameras(model, 64, 64), Cameras(model, 64, 64)
+    before = kept.observe(model, row)
+    closed.close()
+    after = kept.observe(model, row)
+    kept.close()
+    for key in CAMERAS:
+        assert np.array_equal(before[key], after[key])
+
+
 def test_without_opengl_the_error_says_what_to_install() -> None:
     code = (
         "import z1_envs\nfrom z1_envs.kitchen.env import KitchenEnv\n"
