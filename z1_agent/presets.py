@@ -32,7 +32,7 @@ class TrainConfig:
     seed: Suppress[int] = 0
     obs: ObsMode = "state"
     image_px: int = 64
-    horizon: int = 150
+    horizon: int = 120
     chunk_len: int = 10
     executed_len: int = 10
     sde: FlowSDE = field(default_factory=FlowSDE)
@@ -87,7 +87,7 @@ def smoke(task: str) -> TrainConfig:
             steps_per_round=40,
             max_rounds=2,
         ),
-        grpo=GrpoConfig(num_iterations=4, num_groups=4, group_size=4, prefix=LinearPrefix(start=2), minibatch_size=64),
+        grpo=GrpoConfig(num_iterations=4, num_groups=8, group_size=4, prefix=LinearPrefix(start=1), minibatch_size=64),
         validation_episodes=8,
         eval_episodes=16,
         checkpoint_every=2,
