@@ -111,6 +111,7 @@ def _open_context(model: mujoco.MjModel, width: int, height: int):
         context = mujoco.GLContext(width, height)
         context.make_current()
         mjr = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_resizeOffscreen(width, height, mjr)  # beyond the model's own buffer nothing would be drawn
     except Exception as error:  # each backend raises its own kind, AttributeError among them
         raise RenderError(
             f"OpenGL cannot start ({type(error).__name__}: {error}). On a machine without a display install EGL "

@@ -69,6 +69,18 @@ def test_one_context_draws_the_scenes_of_all_lanes(opengl: None) -> None:
         assert np.array_equal(second[key], expected[key])
 
 
+def test_the_largest_image_is_drawn_to_its_edges(opengl: None) -> None:
+    lanes = started("OpenDrawer", [0])
+    model, row = lanes.scenes[0].model, lanes.physics.rows[0]
+    large, small = Cameras(model, 640, 640), Cameras(model, 64, 64)
+    big, little = large.observe(model, row)["image_left"], small.observe(model, row)["image_left"]
+    large.close()
+    small.close()
+    shrunk = big.reshape(64, 10, 64, 10, 3).mean(axis=(1, 3))
+    # Edges fall between pixels; whole rows that were not drawn would be off by a hundred.
+    assert np.abs(shrunk - little).mean(axis=(1, 2)).max() < 20
+
+
 def test_closing_one_pair_of_cameras_leaves_others_alone(opengl: None) -> None:
     # OpenGL numbers its objects per context: freed in the wrong one, they are somebody else's.
     lanes = started("OpenDrawer", [0])
