@@ -86,7 +86,7 @@ class Scene:
         return np.array(values)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)  # 0.2 MB each
 def make_scene(task: str, seed: int, redraw: int = 0) -> Scene:
     """The scene and start that `seed` decides. `redraw` counts starts thrown away for being successful.
 
