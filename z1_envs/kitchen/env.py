@@ -48,13 +48,7 @@ class _Simulation:
     """Lanes with cameras and a horizon: what both envs share."""
 
     def __init__(
-        self,
-        task: str,
-        num_lanes: int,
-        obs: ObsMode,
-        horizon: int | None,
-        image_px: int,
-        num_threads: int | None,
+        self, task: str, num_lanes: int, obs: ObsMode, horizon: int | None, image_px: int, num_threads: int | None
     ):
         self.space = observation_space(obs, image_px)
         self.lanes = KitchenLanes(task, num_lanes, num_threads=num_threads)
@@ -86,10 +80,7 @@ class _Simulation:
         if self._cameras is None:
             self._cameras = Cameras(self.lanes.scenes[0].model, self._px, self._px)
         shots = [self._cameras.observe(self.lanes.scenes[i].model, self.lanes.physics.rows[i]) for i in lanes]
-        return {
-            **{key: np.stack([shot[key] for shot in shots]) for key in CAMERAS},
-            "state": vectors["state"],
-        }
+        return {**{key: np.stack([shot[key] for shot in shots]) for key in CAMERAS}, "state": vectors["state"]}
 
     def infos(self, lanes: LaneIndex) -> dict[str, NDArray]:
         """The contract's info keys, [n] each."""
@@ -205,10 +196,8 @@ class KitchenEnv(gym.Env):
         return {key: rows[0] for key, rows in self._sim.observe(self._lane).items()}
 
     def _info(self) -> dict[str, Any]:
-        return {
-            key: rows[0].item() if rows.dtype != object else rows[0]
-            for key, rows in self._sim.infos(self._lane).items()
-        }
+        infos = self._sim.infos(self._lane)
+        return {key: rows[0].item() if rows.dtype != object else rows[0] for key, rows in infos.items()}
 
 
 class KitchenVectorEnv(BranchVectorEnv):

@@ -186,16 +186,10 @@ def _rgba(rgb: NDArray[np.float64]) -> RGBA:
 def _clutter(rng: np.random.Generator, places: tuple[float, ...]) -> tuple[Clutter, ...]:
     """One box at each y of `places`, towards the wall."""
     items = []
-    for y in places:
+    for place in places:
         half = (_uniform(rng, 0.03, 0.07), _uniform(rng, 0.03, 0.07), _uniform(rng, 0.05, 0.13))
-        items.append(
-            Clutter(
-                x=_uniform(rng, 0.42, 0.54),
-                y=y + _uniform(rng, -0.08, 0.08),
-                half=half,
-                rgba=_rgba(rng.uniform(0.1, 0.9, 3)),
-            )
-        )
+        x, y = _uniform(rng, 0.42, 0.54), place + _uniform(rng, -0.08, 0.08)
+        items.append(Clutter(x=x, y=y, half=half, rgba=_rgba(rng.uniform(0.1, 0.9, 3))))
     return tuple(items)
 
 
