@@ -35,10 +35,10 @@ class GrpoConfig:
     to `final_rate_share` of it in the last.
     """
 
-    num_iterations: int = 60
+    num_iterations: int = 70
     num_groups: int = 16
     group_size: int = 8
-    prefix: LinearPrefix = field(default_factory=LinearPrefix)
+    prefix: LinearPrefix = field(default_factory=lambda: LinearPrefix(start=2, until=0.5))
     gamma: float = 0.998
     keep: GroupFilter = field(default_factory=GroupFilter)
     clip: float = 0.2
@@ -140,6 +140,7 @@ def train_grpo(
             grad_norm=float(grad_norm),
             env_steps=tree.num_steps,
         )
+        del tree  # before the next one grows: two at a time would double the memory
         if not on_iteration(log, lambda at=iteration: _state(policy, optimizer, at)):
             return
 

@@ -97,17 +97,17 @@ def _learn_from_demonstrations(training: Training, events: SummaryWriter) -> Pi0
     if run.sft_checkpoint.exists():
         return checkpoint.load_policy(run.sft_checkpoint)
     demos = _demonstrations(training)
-    policy, resume = _new_policy(config, demos), None
+    policy, resume = new_policy(config, demos), None
     if run.checkpoint.exists():
         saved = checkpoint.load(run.checkpoint)
         policy, resume = saved.policy, saved.trainer
     first = len(resume.values["success"]) if resume is not None else 0
     run.keep_log(lambda line: line["stage"] == DEMONSTRATIONS or line["round"] < first)
-    envs = _eval_envs(training, config.validation_episodes)
+    envs = eval_envs(config, training.num_threads, config.validation_episodes)
     steps: list[int] = []
 
     def validate(candidate: Pi05Policy) -> float:
-        report = evaluate(candidate, envs, _protocol(config, "validation", config.validation_episodes))
+        report = evaluate(candidate, envs, eval_protocol(config, "validation", config.validation_episodes))
         steps.append(int(report.elapsed.sum()))
         return report.rate
 
@@ -130,11 +130,9 @@ def _learn_from_demonstrations(training: Training, events: SummaryWriter) -> Pi0
     return policy
 
 
-def _demonstrations(training: Training) -> Demonstrations:
-    config = training.config
-    training.run.keep_log(lambda line: line["stage"] != DEMONSTRATIONS)  # collected again by whoever needs them
-    training.clock.lap()
-    demos = collect(
+def collect_demonstrations(config: TrainConfig) -> Demonstrations:
+    """The demonstrations that `config` learns from; the same each time."""
+    return collect(
         config.task,
         num_episodes=config.sft.num_demos,
         seed=stream_seed(config.seed, "demonstrations"),
@@ -143,13 +141,20 @@ def _demonstrations(training: Training) -> Demonstrations:
         image_px=config.image_px,
         horizon=config.horizon,
     )
+
+
+def _demonstrations(training: Training) -> Demonstrations:
+    training.run.keep_log(lambda line: line["stage"] != DEMONSTRATIONS)  # collected again by whoever needs them
+    training.clock.lap()
+    demos = collect_demonstrations(training.config)
     values = {"episodes": demos.num_episodes, "attempts": demos.attempts, "env_steps": len(demos.actions)}
     training.record(DEMONSTRATIONS, values)
     training.console.print(f"{demos.num_episodes} demonstrations, {len(demos.actions)} steps")
     return demos
 
 
-def _new_policy(config: TrainConfig, demos: Demonstrations) -> Pi05Policy:
+def new_policy(config: TrainConfig, demos: Demonstrations) -> Pi05Policy:
+    """The policy that `config` starts from, normalised by `demos`; the same each time."""
     sees = config.obs == "pixels"
     scene = None if sees else demos.observation["scene"]
     normalizer = Normalizer.fit(demos.observation["state"], demos.actions, scene)
@@ -215,7 +220,7 @@ def _evaluation(training: Training, policy: Pi05Policy, stage: str) -> Report:
     if file.exists():
         return Report.from_json(file.read_text(encoding="utf-8"))
     training.clock.lap()
-    envs = _eval_envs(training, config.eval_episodes)
+    envs = eval_envs(config, training.num_threads, config.eval_episodes)
     with Bar(
         training.console, f"Evaluate {stage.removeprefix('eval_').upper()}", total=config.eval_episodes, done=0
     ) as bar:
@@ -224,7 +229,7 @@ def _evaluation(training: Training, policy: Pi05Policy, stage: str) -> Report:
             training.stop.check()
             bar.update(done)
 
-        report = evaluate(policy, envs, _protocol(config, "evaluation", config.eval_episodes), progress=progress)
+        report = evaluate(policy, envs, eval_protocol(config, "evaluation", config.eval_episodes), progress=progress)
     envs.close()
     training.record(stage, {"success": report.rate, "env_steps": int(report.elapsed.sum())})
     write_text(file, report.to_json())
@@ -233,19 +238,19 @@ def _evaluation(training: Training, policy: Pi05Policy, stage: str) -> Report:
     return report
 
 
-def _eval_envs(training: Training, num_episodes: int) -> KitchenVectorEnv:
-    config = training.config
+def eval_envs(config: TrainConfig, num_threads: int | None, num_episodes: int) -> KitchenVectorEnv:
+    """Lanes to evaluate `num_episodes` in, each with a scene of its own."""
     return KitchenVectorEnv(
         config.task,
         num_envs=min(MAX_EVAL_LANES, num_episodes),
         obs=config.obs,
         image_px=config.image_px,
         horizon=config.horizon,
-        num_threads=training.num_threads,
+        num_threads=num_threads,
     )
 
 
-def _protocol(config: TrainConfig, name: str, num_episodes: int) -> EvalProtocol:
+def eval_protocol(config: TrainConfig, name: str, num_episodes: int) -> EvalProtocol:
     return EvalProtocol(
         name=f"z1-train {name}",
         version=1,

@@ -29,8 +29,8 @@ def make_result(run: Run, config: TrainConfig, before: Report, after: Report) ->
         "protocol": asdict(after.protocol),
         "protocol_hash": after.protocol_hash,
         "seed": config.seed,
-        "sft": _rate(before),
-        "rl": _rate(after),
+        "sft": as_rate(before),
+        "rl": as_rate(after),
         "paired": asdict(compare(before, after)),
         "env_steps": per_stage("env_steps"),
         "wall_seconds": per_stage("wall_seconds"),
@@ -40,7 +40,8 @@ def make_result(run: Run, config: TrainConfig, before: Report, after: Report) ->
     }
 
 
-def _rate(report: Report) -> dict[str, Any]:
+def as_rate(report: Report) -> dict[str, Any]:
+    """Successes, episodes, their share and its interval, as result.json has them."""
     return {
         "successes": int(report.successes.sum()),
         "episodes": len(report.successes),

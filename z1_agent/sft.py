@@ -27,17 +27,17 @@ class SftConfig:
     one, or `max_rounds`, training ends with the best.
     """
 
-    num_demos: int = 20
+    num_demos: int = 25
     demo_noise: float = 0.15
-    batch_size: int = 128
+    batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     grad_clip: float = 1.0
     warmup_steps: int = 50
     ema_decay: float = 0.99
-    steps_per_round: int = 150
+    steps_per_round: int = 200
     patience: int = 3
-    max_rounds: int = 20
+    max_rounds: int = 10
 
 
 @dataclass

@@ -74,7 +74,7 @@ def check_sizes(models: Sequence[mujoco.MjModel]) -> None:
             raise ValueError(f"lanes must have models of equal sizes: lane {i} has {different}")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _sizes(model: mujoco.MjModel) -> dict[str, int]:
     names = (name for name in dir(model) if name.startswith("n") and name not in _FREE_SIZES)
     return {name: value for name in names if isinstance(value := getattr(model, name), int)}

@@ -1,0 +1,124 @@
+"""The main job over several seeds, with the cost-matched control: SFT → GRPO against SFT → more SFT.
+
+    python benchmarks/main_job.py --task OpenDrawer --seeds 0 1 2 --out runs/main_job
+
+Runs are resumed where they stopped. Prints a Markdown table; the directory gets summary.json.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+CONTROL = """
+import dataclasses, json, sys, torch
+from pathlib import Path
+from z1_agent.control import more_sft
+from z1_agent.presets import PRESETS
+from z1_agent.run import Run
+torch.set_num_threads(1)
+path, task, preset, seed = sys.argv[1:]
+config = dataclasses.replace(PRESETS[preset](task), seed=int(seed))
+print(json.dumps(more_sft(Run(Path(path)), config)))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="OpenDrawer")
+    parser.add_argument("--preset", default="cpu")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("runs/main_job"))
+    parser.add_argument("--no-control", action="store_true", help="only the trainings")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for seed in options.seeds:
+        path = options.out / f"{options.task}-{seed}"
+        cost = train(options.task, options.preset, seed, path)
+        result = json.loads((path / "result.json").read_text(encoding="utf-8"))
+        rows.append({"seed": seed, "result": result, **cost})
+        if not options.no_control:
+            rows[-1]["control"] = control(options.task, options.preset, seed, path)
+        write(options.out / "summary.json", {"machine": machine(), "rows": rows})
+    print(table(rows))
+    print(machine())
+
+
+def train(task: str, preset: str, seed: int, path: Path) -> dict[str, float]:
+    """Runs or resumes one training in a process of its own; its CPU and wall time and peak memory.
+
+    A run that was complete keeps the figures of the process that completed it.
+    """
+    cost_file = path / "process.json"
+    if cost_file.exists():
+        return json.loads(cost_file.read_text(encoding="utf-8"))
+    command = ["z1", "train", task, "--preset", preset, "--seed", str(seed), "--out", str(path)]
+    begun = time.monotonic()
+    process = subprocess.Popen(command + (["--resume"] if path.exists() else []))
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"{' '.join(command)} failed; its output is above")
+    cost = {
+        "cpu_minutes": (usage.ru_utime + usage.ru_stime) / 60,
+        "wall_minutes": (time.monotonic() - begun) / 60,
+        "peak_gib": usage.ru_maxrss / 2**20,  # ru_maxrss is in KiB on Linux
+    }
+    write(cost_file, cost)
+    return cost
+
+
+def control(task: str, preset: str, seed: int, path: Path) -> dict[str, Any]:
+    """The cost-matched control of the run in `path`."""
+    file = path / "control.json"
+    if not file.exists():
+        command = [sys.executable, "-c", CONTROL, str(path), task, preset, str(seed)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        write(file, json.loads(done.stdout.splitlines()[-1]))
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def write(file: Path, content: Any) -> None:
+    aside = file.with_suffix(".tmp")
+    aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    aside.rename(file)
+
+
+def machine() -> str:
+    """Where the numbers come from."""
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    return f"{cpu}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: one line per seed."""
+    lines = [
+        "| seed | SFT | SFT → GRPO | gained / lost | p (McNemar) | more SFT, best / last | CPU min | peak GiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        result, paired = row["result"], row["result"]["paired"]
+        more = row.get("control")
+        against = f"{share(more['best'])} / {share(more['last'])}" if more else "not run"
+        lines.append(
+            f"| {row['seed']} | {share(result['sft'])} | {share(result['rl'])} | {paired['gained']} / {paired['lost']} "
+            f"| {paired['p_value']:.1e} | {against} | {row['cpu_minutes']:.1f} | {row['peak_gib']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def share(rate: dict[str, Any]) -> str:
+    low, high = rate["interval"]
+    return f"{rate['rate']:.1%} ({low:.0%}-{high:.0%})"
+
+
+if __name__ == "__main__":
+    main()

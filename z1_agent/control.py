@@ -1,0 +1,64 @@
+"""The cost-matched control: what a training's CPU time buys when all of it goes into SFT.
+
+It repeats the run's SFT with the same demonstrations and seeds, without the stopping rule, until SFT and GRPO's
+CPU time together are spent, and evaluates on the run's own episodes. Two policies come out: the last one, and the
+one with the best held-out success of all rounds, which is the fairer opponent.
+"""
+
+import dataclasses
+import json
+import time
+from typing import Any
+
+from z1_agent.pipeline import collect_demonstrations, eval_envs, eval_protocol, new_policy, stream_seed
+from z1_agent.policy import Pi05Policy
+from z1_agent.presets import TrainConfig
+from z1_agent.result import as_rate
+from z1_agent.run import Run
+from z1_agent.sft import SftProgress, train_sft
+from z1_envs.evaluate import Report, compare, evaluate
+
+_FOREVER = 10**9  # rounds: the budget ends it
+
+
+def more_sft(run: Run, config: TrainConfig) -> dict[str, Any]:
+    """Successes of the control's `last` and `best` policy, paired with the run's GRPO policy.
+
+    Raises ValueError where the run has not finished.
+    """
+    if not run.result.exists():
+        raise ValueError(f"{run.path} has no result yet; let its training finish first")
+    spent = json.loads(run.result.read_text(encoding="utf-8"))["cpu_seconds"]
+    budget = spent["sft"] + spent["rl"]
+    rl = Report.from_json(run.eval_rl.read_text(encoding="utf-8"))
+
+    demos = collect_demonstrations(config)
+    policy = new_policy(config, demos)
+    held_out = eval_envs(config, None, config.validation_episodes)
+    fresh = eval_envs(config, None, config.eval_episodes)
+
+    def validate(candidate: Pi05Policy) -> float:
+        return evaluate(candidate, held_out, eval_protocol(config, "validation", config.validation_episodes)).rate
+
+    def judge(weights: dict[str, Any]) -> dict[str, Any]:
+        policy.model.load_state_dict(weights)
+        report = evaluate(policy, fresh, eval_protocol(config, "evaluation", config.eval_episodes))
+        paired = dataclasses.asdict(compare(report, rl))
+        return as_rate(report) | {"grpo_against_it": paired}
+
+    start = time.process_time()
+
+    def on_round(_progress: SftProgress, _state: Any) -> bool:
+        return time.process_time() - start < budget
+
+    unending = dataclasses.replace(config.sft, patience=_FOREVER, max_rounds=_FOREVER)
+    progress = train_sft(
+        policy, demos, unending, seed=stream_seed(config.seed, "SFT"), validate=validate, on_round=on_round
+    )
+    return {
+        "cpu_seconds": time.process_time() - start,
+        "rounds": len(progress.success),
+        "held_out": progress.success,
+        "last": judge(progress.average),
+        "best": judge(progress.best),
+    }
