@@ -7,17 +7,18 @@ A group of G lanes starts as one cluster of G, of which only the first lane move
 falls into `width` clusters, whose first lanes continue from the state of the old one: one `branch` call.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from z1_agent.observation import Observation
 from z1_agent.pi05 import Prefix
 from z1_agent.policy import Policy, Sample
 from z1_agent.tree import RolloutTree
 from z1_envs.branch import BranchVectorEnv
+from z1_envs.lane_rows import Infos, Observation
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class BranchPlan:
 
     def __post_init__(self) -> None:
         decisions = [decision for decision, _ in self.splits]
-        if any(d < 0 for d in decisions) or any(a >= b for a, b in zip(decisions, decisions[1:], strict=False)):
+        if any(d < 0 for d in decisions) or any(a >= b for a, b in itertools.pairwise(decisions)):
             raise ValueError(f"splits must be at rising decisions from 0 on, got {decisions}")
         if any(width < 2 for _, width in self.splits):
             raise ValueError(f"a split makes at least 2 of 1, got widths {[width for _, width in self.splits]}")
@@ -118,7 +119,6 @@ def grow(
     if plan.group_size != envs.group_size:
         raise ValueError(f"the plan has groups of {plan.group_size}, the envs have groups of {envs.group_size}")
     observation, infos = envs.reset(seed=seed)
-    assert isinstance(observation, dict), "z1_agent reads dict observations"
     growth = _Growth(
         last_node=np.full(envs.num_envs, -1),
         cluster=np.where(np.arange(envs.num_envs) % envs.group_size == 0, envs.group_size, 0),
@@ -144,8 +144,9 @@ def grow(
     return _tree(growth, infos, num_steps)
 
 
-def rows(observation: Observation, infos: dict[str, NDArray], lanes: NDArray[np.int64]) -> dict[str, NDArray]:
+def rows(observation: Observation, infos: Infos, lanes: NDArray[np.int64]) -> dict[str, NDArray]:
     """What a policy sees of `lanes`: their observations and instructions."""
+    assert isinstance(observation, dict), "z1_agent reads dict observations"
     return {**{key: values[lanes] for key, values in observation.items()}, "instruction": infos["instruction"][lanes]}
 
 

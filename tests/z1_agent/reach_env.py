@@ -10,7 +10,7 @@ HORIZON = 9
 
 
 class ReachEnv(gym.Env):
-    """Position 0 moves by the first action entry; success beyond `line` drawn from the seed in `lines`; 9 steps at most."""
+    """The first action entry moves the position; success beyond a line drawn from `lines`; 9 steps at most."""
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium's)
     scene_id = "reach"

@@ -67,7 +67,7 @@ def test_mixed_advantages_have_mean_zero_and_the_sign_of_success(outcomes):
 
 
 def test_groups_do_not_mix():
-    together, _ = advantages_of([1, 0, 0, 1, 1, 0], [1, 0, 0, 1, 1, 0] == np.ones(6), group=[0, 0, 0, 1, 1, 1])
+    together, _ = advantages_of([1, 0, 0, 1, 1, 0], np.array([1, 0, 0, 1, 1, 0]) == 1, group=[0, 0, 0, 1, 1, 1])
     alone, _ = advantages_of([1, 0, 0], np.array([True, False, False]))
     np.testing.assert_array_equal(together[:3], alone)
     assert together[3] == pytest.approx(1 / np.sqrt(2), rel=1e-4)  # 1/3 over √(2/9)

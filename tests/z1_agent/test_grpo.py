@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from tests.z1_agent.reach_env import ReachEnv
 
+from tests.z1_agent.reach_env import ReachEnv
 from z1_agent.checkpoint import TrainerState
 from z1_agent.grpo import GrpoConfig, IterationLog, train_grpo
 from z1_agent.rollout import LinearPrefix

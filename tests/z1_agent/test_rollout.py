@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tests.z1_agent.reach_env import HORIZON, ReachEnv
 
+from tests.z1_agent.reach_env import HORIZON, ReachEnv
 from z1_agent.rollout import BranchPlan, LinearPrefix, binary_tree, flat, grow, shared_prefix
 from z1_agent.tree import RolloutTree, concatenate
 from z1_envs.lanes import LaneVectorEnv
