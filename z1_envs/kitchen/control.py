@@ -27,8 +27,9 @@ BASE_SCALE = np.array([1.0, 1.0, 1.5]) * CONTROL_DT  # [m, m, rad]
 TORSO_SCALE = 0.05  # [m]
 GRIPPER_SPEED = 0.2  # of the half range per control step, as RoboCasa's Panda gripper
 MAX_LEAD = 0.25  # [rad] between an arm servo's target and its joint
-MAX_BASE_LEAD = 0.05  # [m, rad]
+MAX_BASE_LEAD = np.array([0.15, 0.15, 0.2])  # [m, m, rad]; at full speed the base lags its target by 0.1 s
 
+_BASE_LEAD = MAX_BASE_LEAD[:, None]
 _DAMPING = 0.05  # of the least squares, in metres and radians
 _TINY = 1e-8  # the same for the null space, only to keep the factorisation alive at a singularity
 _HOME_GAIN = 0.05  # share of the distance to home that the null space closes per control step
@@ -62,7 +63,7 @@ def servo_targets(
     base_delta = action[ACTION["base"]] * BASE_SCALE[:, None]
     base_delta[:2] = _rotate(base_rotation[:2, :2], base_delta[:2])
     q = qpos[robot.BASE]
-    new[robot.BASE] = q + np.clip(targets[robot.BASE] + base_delta - q, -MAX_BASE_LEAD, MAX_BASE_LEAD)
+    new[robot.BASE] = q + np.clip(targets[robot.BASE] + base_delta - q, -_BASE_LEAD, _BASE_LEAD)
     new[robot.TORSO] = np.clip(targets[robot.TORSO] + action[ACTION["torso"]] * TORSO_SCALE, *robot.TORSO_RANGE)
     new[robot.FINGERS] = _finger_targets(targets[robot.FINGERS][0], action[ACTION["gripper"]][0])
     return new

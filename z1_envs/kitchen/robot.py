@@ -129,7 +129,7 @@ def _look_at(eye, target) -> NDArray[np.float64]:
 
 def _add_servos(spec: mujoco.MjSpec) -> None:
     """Position servos, in the order of BASE, TORSO, ARM, FINGERS."""
-    for name, stiffness, damping in zip(BASE_JOINTS, (20000, 20000, 8000), (4000, 4000, 1600), strict=True):
+    for name, stiffness, damping in zip(BASE_JOINTS, (40000, 40000, 8000), (4000, 4000, 800), strict=True):
         _servo(spec, name, stiffness, damping, None, None)
     _servo(spec, TORSO_JOINT, 20000, 3000, TORSO_RANGE, None)
     for i, name in enumerate(ARM_JOINTS):

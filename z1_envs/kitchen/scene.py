@@ -240,7 +240,7 @@ def _plan_close_door(task: str, rng: np.random.Generator) -> Planned:
         height=_uniform(rng, 0.50, 0.62),
         hinge=hinge,
         handle_length=_uniform(rng, 0.10, 0.16),
-        push_radius=_uniform(rng, 0.70, 0.80),
+        push_radius=_uniform(rng, 0.55, 0.65),
     )
     plan = Plan(
         task=task, style=_style(rng), counter_top=_uniform(rng, 0.90, 0.95), fixture=cabinet, kind=None,
@@ -248,12 +248,12 @@ def _plan_close_door(task: str, rng: np.random.Generator) -> Planned:
     )  # fmt: skip
     start = Start(
         base=(
-            cabinet.front - _uniform(rng, 0.70, 0.82),
+            cabinet.front - _uniform(rng, 0.68, 0.84),
             # The gripper starts 0.44 m beside the base, on the outside of the open door.
-            cabinet.y + hinge * (cabinet.width / 2 + _uniform(rng, 0.05, 0.14) - 0.44),
-            _uniform(rng, -0.08, 0.08),
+            cabinet.y + hinge * (cabinet.width / 2 + _uniform(rng, 0.09, 0.19) - 0.44),
+            _uniform(rng, -0.15, 0.15),
         ),
-        torso=_uniform(rng, 0.12, 0.20),
+        torso=_uniform(rng, 0.10, 0.24),
         arm=_noisy(_FORWARD_LEFT_HIGH if hinge > 0 else _mirrored(_FORWARD_LEFT_HIGH), rng),
         fixture_joint=_uniform(rng, 0.90, 1.0) * np.pi / 2,
     )
