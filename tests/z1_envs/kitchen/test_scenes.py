@@ -19,8 +19,6 @@ from z1_envs.kitchen.scene import compile_plan, make_scene
 
 ROOT = Path(__file__).parents[3]
 NUM_SEEDS = 100
-# The open door's handle reaches the gripper's place in one of a hundred starts.
-TOUCHING = {("CloseSingleDoor", 95)}
 
 
 def fingerprint() -> str:
@@ -80,10 +78,8 @@ def test_all_scenes_of_a_task_fit_into_one_block_of_rows(task: str) -> None:
 def test_starts_are_unsolved_untouched_and_at_rest(task: str) -> None:
     lanes = started(task, range(NUM_SEEDS))
     assert not lanes.status(all_of(lanes)).success.any()
-    touching = {
-        (task, seed) for seed in range(NUM_SEEDS) if robot_touches(lanes.scenes[seed].model, lanes.physics.rows[seed])
-    }
-    assert touching == {pair for pair in TOUCHING if pair[0] == task}
+    touching = [seed for seed in range(NUM_SEEDS) if robot_touches(lanes.scenes[seed].model, lanes.physics.rows[seed])]
+    assert touching == []
     before = lanes.geometry(all_of(lanes))
     for _ in range(20):
         lanes.step(all_of(lanes), np.zeros((NUM_SEEDS, 12)))
