@@ -35,7 +35,7 @@ class GrpoConfig:
     to `final_rate_share` of it in the last.
     """
 
-    num_iterations: int = 70
+    num_iterations: int = 80
     num_groups: int = 16
     group_size: int = 8
     prefix: LinearPrefix = field(default_factory=lambda: LinearPrefix(start=2, until=0.5))

@@ -27,7 +27,7 @@ class SftConfig:
     one, or `max_rounds`, training ends with the best.
     """
 
-    num_demos: int = 30
+    num_demos: int = 20
     demo_noise: float = 0.15
     batch_size: int = 32
     learning_rate: float = 1e-3

@@ -52,8 +52,8 @@ class Cameras:
         self._place(model, row)
         camera = mujoco.MjvCamera()
         x, y, _ = self._data.body("robot0_base").xpos
-        camera.lookat[:] = [x + 0.45, y, 1.0]
-        camera.distance, camera.azimuth, camera.elevation = 2.1, 35.0, -18.0
+        camera.lookat[:] = [x + 0.45, y, 1.15]
+        camera.distance, camera.azimuth, camera.elevation = 2.4, 35.0, -16.0
         return self._draw(model, camera)
 
     def close(self) -> None:

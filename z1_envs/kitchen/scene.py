@@ -121,6 +121,7 @@ def compile_plan(plan: Plan) -> mujoco.MjModel:
     option.iterations, option.ls_iterations = 20, 20
     spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 0, 4
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 640, 480
+    spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.35] * 3, [0.35] * 3
     robot.add_robot(spec)
     world = spec.worldbody
     world.add_light(pos=[-1.2, 0.8, 2.6], dir=[0.5, -0.3, -1], castshadow=False, diffuse=[0.65] * 3)
