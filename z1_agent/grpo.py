@@ -35,16 +35,16 @@ class GrpoConfig:
     to `final_rate_share` of it in the last.
     """
 
-    num_iterations: int = 80
+    num_iterations: int = 90
     num_groups: int = 16
     group_size: int = 8
-    prefix: LinearPrefix = field(default_factory=lambda: LinearPrefix(start=2, until=0.5))
+    prefix: LinearPrefix = field(default_factory=lambda: LinearPrefix(start=2, until=0.2))
     gamma: float = 0.998
     keep: GroupFilter = field(default_factory=GroupFilter)
     clip: float = 0.2
     epochs: int = 2
     minibatch_size: int = 256
-    learning_rate: float = 1.5e-4
+    learning_rate: float = 2e-4
     final_rate_share: float = 0.1
     weight_decay: float = 0.01
     grad_clip: float = 1.0

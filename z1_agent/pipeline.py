@@ -4,7 +4,9 @@ Every stage leaves a file, and starts from the files that are there: a run that 
 Demonstrations, validation, training, evaluation and films draw their episodes from seeds of their own.
 """
 
+import ctypes
 import json
+import sys
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
@@ -36,6 +38,7 @@ from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
 from z1_envs.layout import CAMERAS, SCENE
 
 MAX_EVAL_LANES = 64
+_LIBC = ctypes.CDLL(None)
 _RECENT = 10  # iterations in the moving average of the live line
 
 
@@ -196,6 +199,7 @@ def _improve_by_trying(training: Training, policy: Pi05Policy, events: SummaryWr
             done = log.iteration + 1
             if training.stop.made or done == total or done % config.checkpoint_every == 0:
                 checkpoint.save(run.checkpoint, policy, task=config.task, backend=BACKEND, trainer=state())
+            _return_freed_memory()
             recent.append(log.success)
             env_steps += log.env_steps
             bar.update(done, _live(log, float(np.mean(recent)), env_steps))
@@ -206,6 +210,12 @@ def _improve_by_trying(training: Training, policy: Pi05Policy, events: SummaryWr
     envs.close()
     training.stop.check()
     return policy
+
+
+def _return_freed_memory() -> None:
+    """Batches of ever different sizes leave holes that glibc keeps: a run would grow from 0.9 to 1.9 GB."""
+    if sys.platform == "linux" and hasattr(_LIBC, "malloc_trim"):  # musl has none
+        _LIBC.malloc_trim(0)
 
 
 def _live(log: IterationLog, success: float, env_steps: int) -> str:
