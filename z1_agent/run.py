@@ -5,6 +5,7 @@ checkpoint/                    the present policy with the trainer's state
 sft/                           the policy after SFT
 eval_sft.json  eval_rl.json    the two evaluations
 log.jsonl                      one line per stage, SFT round and GRPO iteration, with its times
+lock                           held by the process that trains here, with its process id
 tb/                            TensorBoard events
 result.json  report.html  rollout.mp4  tree.mp4
 """
@@ -45,10 +46,15 @@ class Run:
         self._log, self._config = path / "log.jsonl", path / "config.json"
 
     def log(self) -> list[dict[str, Any]]:
-        """All lines of the log, in order."""
+        """All lines of the log, in order; a last one that the power cut short is left out."""
         if not self._log.exists():
             return []
-        return [json.loads(line) for line in self._log.read_text(encoding="utf-8").splitlines()]
+        lines = self._log.read_text(encoding="utf-8").splitlines()
+        try:
+            last = [json.loads(line) for line in lines[-1:]]
+        except json.JSONDecodeError:
+            last = []
+        return [json.loads(line) for line in lines[:-1]] + last
 
     def append_log(self, line: dict[str, Any]) -> None:
         """Adds a line, which must have `stage`, `wall_seconds` and `cpu_seconds`. JSON has no infinity: null."""
@@ -79,6 +85,8 @@ def open_run(path: Path, config: TrainConfig, *, preset: str, command: Sequence[
         if not config_file.is_file():
             raise RunError(f"there is no run to resume in {path} (no config.json); leave out --resume")
         _check_same(run.about(), json.loads(json.dumps(about)), path)
+        if run.log():
+            run.keep_log(lambda _line: True)  # nothing may be appended to half a line
         return run
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         going_on = "add --resume to go on with the run there, or " if config_file.is_file() else ""

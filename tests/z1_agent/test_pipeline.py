@@ -168,6 +168,20 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
         begin(tmp_path / "run")
 
 
+@pytest.mark.parametrize("torn", ['{"stage": "sft", "rou', '{"stage": "sft", "round": 1}'])
+def test_a_torn_last_line_is_dropped_and_never_added_to(tmp_path: Path, torn: str) -> None:
+    run = begin(tmp_path / "run")
+    run.append_log({"stage": SFT, "round": 0})
+    whole = run.log()
+    with (run.path / "log.jsonl").open("a") as file:
+        file.write(torn)
+    kept = [*whole, json.loads(torn)] if torn.endswith("}") else whole
+    assert run.log() == kept
+    again = begin(run.path, resume=True)
+    again.append_log({"stage": SFT, "round": 2})
+    assert again.log() == [*kept, {"stage": SFT, "round": 2}]
+
+
 def test_a_resume_with_other_settings_names_both(tmp_path: Path) -> None:
     begin(tmp_path / "run")
     other = dataclasses.replace(CONFIG, seed=7, grpo=dataclasses.replace(CONFIG.grpo, clip=0.1))
