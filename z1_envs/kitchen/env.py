@@ -165,6 +165,11 @@ class KitchenEnv(gym.Env):
         """
         if not self._running:
             raise gym.error.ResetNeeded("the episode is over or has not begun: call reset() or restore a snapshot")
+        if np.shape(action) != self.action_space.shape:
+            raise ValueError(
+                f"the action must have the shape {self.action_space.shape}, got {np.shape(action)}: step a chunk one "
+                "action at a time, or wrap the env in z1_envs.wrappers.ActionChunk"
+            )
         chunk = self._action_check.chunks(np.asarray(action)[None], self._lane)
         reward, terminated, truncated = self._sim.run(self._lane, chunk)
         self._running = not (terminated[0] or truncated[0])

@@ -106,14 +106,15 @@ def test_unknown_options_tasks_and_scenes_are_refused_by_name() -> None:
 
 NAN = np.r_[np.nan, np.zeros(11)]
 BAD_ACTIONS = [
-    (np.zeros(7), r"\(1, 12\)"),
+    (np.zeros(7), r"shape \(12,\), got \(7,\)"),
+    (np.zeros((5, 12)), r"shape \(12,\), got \(5, 12\): step a chunk"),
     (NAN, "finite|nan"),
     (np.full(12, 1.01), r"1\.01|\[-1"),
     (np.array(["0"] * 12), "dtype|str"),
 ]
 
 
-@pytest.mark.parametrize(("action", "message"), BAD_ACTIONS, ids=["shape", "nan", "range", "dtype"])
+@pytest.mark.parametrize(("action", "message"), BAD_ACTIONS, ids=["shape", "chunk", "nan", "range", "dtype"])
 def test_bad_actions_leave_the_state_bitwise_unchanged(action: np.ndarray, message: str) -> None:
     env = KitchenEnv("OpenDrawer")
     env.reset(seed=0)
