@@ -180,8 +180,9 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
     def restore(self, snapshots: Sequence[Snapshot], lanes: ArrayLike | None = None) -> tuple[Observation, Infos]:
         """Lane lanes[k] (lane k, where None) goes on from snapshots[k]. Returns like `reset`.
 
-        Raises SnapshotError, and changes nothing, where a snapshot belongs to another stack, or to another
-        scene than the lane holds (unless `adopts_scenes`: then the lane takes the snapshot's scene).
+        Raises SnapshotError, and changes nothing, where a snapshot belongs to another stack, has another
+        observation than the lanes (keys, shapes), or belongs to another scene than the lane holds (unless
+        `adopts_scenes`: then the lane takes the snapshot's scene).
         """
         index = self._lane_indices(lanes)
         if len(snapshots) != len(index):
@@ -190,6 +191,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
             held = snapshot.scene_id if self.adopts_scenes else self._rows.scene_ids[lane]
             try:
                 check_same_origin(snapshot, held, self.stack)
+                self._rows.check_snapshot(snapshot)
             except SnapshotError as error:
                 raise SnapshotError(f"lane {lane}: {error}") from None
         self._restore_all_or_none(index, snapshots)

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from z1_envs.snapshot import Snapshot, copied
+from z1_envs.snapshot import Snapshot, SnapshotError, copied
 
 Observation = dict[str, NDArray] | NDArray
 Infos = dict[str, NDArray]
@@ -93,6 +93,20 @@ class LaneRows:
             terminated=bool(self.terminated[lane]),
             truncated=bool(self.truncated[lane]),
         )
+
+    def check_snapshot(self, snapshot: Snapshot) -> None:
+        """Raises SnapshotError, with both values, where the observation's keys or shapes are not those of a lane."""
+        given = _as_dict(snapshot.observation)
+        if given.keys() != self._observation.keys():
+            raise SnapshotError(
+                f"the snapshot's observation has the keys {sorted(given)}, a lane here {sorted(self._observation)}"
+            )
+        for key, value in given.items():
+            if np.shape(value) != self._observation[key].shape[1:]:
+                raise SnapshotError(
+                    f"the snapshot's observation {key!r} has shape {np.shape(value)}, "
+                    f"a lane's has {self._observation[key].shape[1:]}"
+                )
 
     def put_snapshot(self, lane: int, snapshot: Snapshot) -> None:
         """The inverse of `snapshot`."""

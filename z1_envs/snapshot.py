@@ -42,6 +42,9 @@ class Snapshottable(Protocol):
 
     `scene_id` names everything that does not change during an episode (compiled model, layout, task): where
     two envs have equal ids, their states are interchangeable. Readable at any time; "" before there is one.
+
+    An env that is built with arguments may have a `snapshot_name: str` that holds them: snapshots are exchanged
+    between envs of equal names only. Without one the name is that of the class.
     """
 
     scene_id: str
@@ -206,7 +209,10 @@ def _base_access(base: gym.Env) -> LayerAccess:
 
 
 def _layer_name(layer: gym.Env) -> str:
-    """Class name, with the constructor arguments of a wrapper that are plain values."""
+    """An env's own `snapshot_name`; else the class, with the constructor arguments of a wrapper that are plain."""
+    own = None if isinstance(layer, gym.Wrapper) else getattr(layer, "snapshot_name", None)
+    if own is not None:
+        return own
     arguments = getattr(layer, "_saved_kwargs", {}) if isinstance(layer, gym.Wrapper) else {}
     plain = [f"{k}={v!r}" for k, v in arguments.items() if isinstance(v, (bool, int, float, str))]
     return f"{type(layer).__name__}({', '.join(plain)})" if plain else type(layer).__name__
@@ -217,7 +223,7 @@ def check_same_origin(snapshot: Snapshot, scene_id: str, stack: tuple[str, ...])
     if snapshot.stack != stack:
         raise SnapshotError(
             f"the snapshot was taken from the stack {' > '.join(snapshot.stack)}, this env is "
-            f"{' > '.join(stack)}; restore it into an env with the same wrappers"
+            f"{' > '.join(stack)}; restore it into an env built alike, with the same wrappers"
         )
     if snapshot.scene_id != scene_id:
         raise SnapshotError(

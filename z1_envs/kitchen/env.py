@@ -55,9 +55,15 @@ class _Simulation:
         self.horizon = self.lanes.task.horizon if horizon is None else horizon
         if self.horizon < 1:
             raise ValueError(f"horizon must be at least 1 step, got {horizon}")
-        self._obs, self._px = obs, image_px
+        self.obs: ObsMode = obs
+        self._px = image_px
         self._cameras: Cameras | None = None
         self._film_cameras: Cameras | None = None
+
+    def layer_name(self, kind: str) -> str:
+        """`kind` with all arguments that decide what a state means and what was observed in it."""
+        obs = "obs=state" if self.obs == "state" else f"obs={self.obs}, image_px={self._px}"
+        return f"{kind}({self.lanes.task.name}, {obs}, horizon={self.horizon})"
 
     def run(self, lanes: LaneIndex, actions: NDArray) -> tuple[NDArray[np.float64], NDArray, NDArray]:
         """Applies chunks [n, H, 12]; a lane stops when done. Rewards, terminated and truncated [n]."""
@@ -75,7 +81,7 @@ class _Simulation:
     def observe(self, lanes: LaneIndex) -> dict[str, NDArray]:
         """Observations [n, …] of `lanes` now."""
         vectors = self.lanes.observe(lanes)
-        if self._obs == "state":
+        if self.obs == "state":
             return vectors
         if self._cameras is None:
             self._cameras = Cameras(self.lanes.scenes[0].model, self._px, self._px)
@@ -137,6 +143,11 @@ class KitchenEnv(gym.Env):
     def scene_id(self) -> str:
         """Hash of the compiled scene: states of equal ids are interchangeable."""
         return self._sim.lanes.scenes[0].scene_id
+
+    @property
+    def snapshot_name(self) -> str:
+        """The env with its arguments; snapshots are exchanged between envs of equal names."""
+        return self._sim.layer_name("KitchenEnv")
 
     @property
     def instruction(self) -> str:
@@ -226,7 +237,8 @@ class KitchenVectorEnv(BranchVectorEnv):
             group_size=group_size,
             single_observation_space=self._sim.space,
             single_action_space=action_space(),
-            stack=("KitchenEnv",),
+            # Not the single env's name: its random stream is another kind of record.
+            stack=(self._sim.layer_name("KitchenLane"),),
         )
         # Where each lane's next unseeded start comes from: (seed, episodes begun since).
         self._streams: list[tuple[int, int]] = [(0, 0)] * num_envs

@@ -1,5 +1,6 @@
 """The envs keep Gymnasium's and SB3's contracts; what they cannot do they refuse in words that help, unchanged."""
 
+import dataclasses
 import re
 import warnings
 from typing import Any
@@ -186,3 +187,46 @@ def test_a_reward_comes_once_with_success() -> None:
     base.set_state((closed, running, stream))
     _, reward, terminated, truncated, info = env.step(np.zeros(12))
     assert (reward, terminated, truncated, info["success"]) == (1.0, True, False, True)
+
+
+def test_layers_are_named_with_what_they_were_built_with() -> None:
+    assert SnapshotRestore(KitchenEnv("OpenDrawer", horizon=30)).stack == (
+        "KitchenEnv(OpenDrawer, obs=state, horizon=30)",
+    )
+    pixels = KitchenVectorEnv("CloseSingleDoor", obs="pixels", image_px=64, horizon=30)
+    assert pixels.stack == ("KitchenLane(CloseSingleDoor, obs=pixels, image_px=64, horizon=30)",)
+
+
+def test_snapshots_of_envs_built_otherwise_are_refused_and_nothing_changes() -> None:
+    envs = KitchenVectorEnv("OpenDrawer", num_envs=2, group_size=2, horizon=30)
+    envs.reset(seed=0)
+    single = SnapshotRestore(KitchenEnv("OpenDrawer", horizon=30))
+    single.reset(seed=0)
+    longer = KitchenVectorEnv("OpenDrawer", horizon=31)
+    longer.reset(seed=0)
+    before = envs.lanes.physics.rows.copy()
+    for moment in (single.snapshot(), longer.save()[0]):
+        with pytest.raises(SnapshotError, match="taken from the stack"):
+            envs.restore([moment, moment])
+        assert np.array_equal(envs.lanes.physics.rows, before)
+    before_single = row_of(single)
+    with pytest.raises(SnapshotError, match=r"KitchenLane.*this env is KitchenEnv"):
+        single.restore(envs.save()[0])
+    assert row_of(single) == before_single
+
+
+def test_a_snapshot_with_another_observation_is_refused_before_any_lane_moves() -> None:
+    envs = KitchenVectorEnv("OpenDrawer", num_envs=2, group_size=2)
+    envs.reset(seed=0)
+    moments = envs.save()
+    envs.step(np.full((2, 12), 0.5))
+    before = envs.lanes.physics.rows.copy()
+    good = moments[1].observation
+    for observation, words in (
+        ({"state": good["state"], "front": good["scene"]}, r"lane 1: .*\['front', 'state'\].*\['scene', 'state'\]"),
+        ({**good, "scene": good["scene"][:5]}, r"lane 1: .*'scene'.*\(5,\).*\(38,\)"),
+        (None, "lane 1: "),
+    ):
+        with pytest.raises(SnapshotError, match=words):
+            envs.restore([moments[0], dataclasses.replace(moments[1], observation=observation)])
+        assert np.array_equal(envs.lanes.physics.rows, before)
