@@ -38,13 +38,10 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
 
     A hook gets checked arguments and may fail only for reasons of its own. Rows a hook returns belong to the
     base class; the ones it is given it must not keep.
-
-    adopts_scenes: whether `_restore_lanes` and `_branch_lanes` can take a lane into another scene. Where not,
-    a snapshot of another scene is refused before any hook runs.
+    A snapshot of another scene than the lane's is refused before any hook runs.
     """
 
     metadata: dict[str, Any] = {"autoreset_mode": gym.vector.AutoresetMode.DISABLED}  # noqa: RUF012 (gymnasium's)
-    adopts_scenes: bool = False
 
     def __init__(
         self,
@@ -107,7 +104,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
     def _restore_lanes(self, lanes: NDArray[np.int64], scene_ids: list[str], records: list[tuple[Any, ...]]) -> None:
         """Gives lanes[k] the state records[k]; atomic for one lane (the base class undoes several).
 
-        scene_ids[k] is the lane's own scene unless `adopts_scenes`.
+        scene_ids[k] is the lane's own scene.
         """
 
     # --- The public face ---
@@ -163,8 +160,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         index = self._checked_source(source)
         lanes = np.flatnonzero(index != np.arange(self.num_envs))
         if len(lanes) > 0:
-            if not self.adopts_scenes:
-                self._check_same_scenes(lanes, index[lanes])
+            self._check_same_scenes(lanes, index[lanes])
             self._branch_lanes(lanes, index[lanes])
             self._rows.branch(lanes, index[lanes])
         return self._rows.current()
@@ -181,16 +177,14 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         """Lane lanes[k] (lane k, where None) goes on from snapshots[k]. Returns like `reset`.
 
         Raises SnapshotError, and changes nothing, where a snapshot belongs to another stack, has another
-        observation than the lanes (keys, shapes), or belongs to another scene than the lane holds (unless
-        `adopts_scenes`: then the lane takes the snapshot's scene).
+        observation than the lanes (keys, shapes), or belongs to another scene than the lane holds.
         """
         index = self._lane_indices(lanes)
         if len(snapshots) != len(index):
             raise ValueError(f"got {len(snapshots)} snapshots for {len(index)} lanes; give one per lane")
         for lane, snapshot in zip(index.tolist(), snapshots, strict=True):
-            held = snapshot.scene_id if self.adopts_scenes else self._rows.scene_ids[lane]
             try:
-                check_same_origin(snapshot, held, self.stack)
+                check_same_origin(snapshot, self._rows.scene_ids[lane], self.stack)
                 self._rows.check_snapshot(snapshot)
             except SnapshotError as error:
                 raise SnapshotError(f"lane {lane}: {error}") from None
