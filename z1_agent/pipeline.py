@@ -61,10 +61,17 @@ class Training:
 
 
 def train(training: Training) -> dict[str, Any]:
-    """Runs what is left of all stages; returns what result.json holds.
+    """Runs what is left of all stages; returns what result.json holds. Afterwards the run is no longer held.
 
     Raises Stopped once a wanted stop has left everything on disk.
     """
+    try:
+        return _train(training)
+    finally:
+        training.run.let_go()
+
+
+def _train(training: Training) -> dict[str, Any]:
     run, config = training.run, training.config
     with training.stop.listen(training.console), SummaryWriter(run.events) as events:
         policy = _learn_from_demonstrations(training, events)

@@ -10,12 +10,14 @@ tb/                            TensorBoard events
 result.json  report.html  rollout.mp4  tree.mp4
 """
 
+import fcntl
 import json
 import math
 import os
 import platform
 import shlex
 import subprocess
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -26,6 +28,7 @@ from z1_agent.presets import TrainConfig
 
 # Stages, as they are called in the log and in the result.
 DEMONSTRATIONS, SFT, EVAL_SFT, RL, EVAL_RL = STAGES = ("demonstrations", "sft", "eval_sft", "rl", "eval_rl")
+LOCK_FILE = "lock"
 PACKAGES = ("torch", "numpy", "scipy", "mujoco", "gymnasium")
 
 
@@ -44,6 +47,31 @@ class Run:
         self.rollout_video, self.tree_video = path / "rollout.mp4", path / "tree.mp4"
         self.events = path / "tb"
         self._log, self._config = path / "log.jsonl", path / "config.json"
+        self._release: Callable[[], object] | None = None
+
+    def hold(self) -> None:
+        """Makes this process the only one that trains here, until `let_go` or its end, however it ends.
+
+        Raises RunError where another one does.
+        """
+        held = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            process = os.read(held, 20).decode().strip()
+            os.close(held)
+            raise RunError(
+                f"the run in {self.path} is going on, in process {process}: wait for it or stop it, "
+                f"or give another --out"
+            ) from None
+        os.ftruncate(held, 0)
+        os.pwrite(held, f"{os.getpid()}\n".encode(), 0)
+        self._release = weakref.finalize(self, os.close, held)
+
+    def let_go(self) -> None:
+        """Others may train here again."""
+        if self._release is not None:
+            self._release()
 
     def log(self) -> list[dict[str, Any]]:
         """All lines of the log, in order; a last one that the power cut short is left out."""
@@ -73,10 +101,10 @@ class Run:
 
 
 def open_run(path: Path, config: TrainConfig, *, preset: str, command: Sequence[str], resume: bool) -> Run:
-    """The run at `path`, begun, or with `resume` gone on with.
+    """The run at `path`, begun, or with `resume` gone on with, and held by this process.
 
-    Raises RunError where `path` is in use and `resume` is not set, and, with `resume`, where there is nothing to go
-    on with or the configuration is another one.
+    Raises RunError where `path` is in use and `resume` is not set, where another process trains there, and, with
+    `resume`, where there is nothing to go on with or the configuration is another one.
     """
     run = Run(path)
     about = {"preset": preset, "config": asdict(config), "command": shlex.join(command)} | origin()
@@ -84,14 +112,18 @@ def open_run(path: Path, config: TrainConfig, *, preset: str, command: Sequence[
     if resume:
         if not config_file.is_file():
             raise RunError(f"there is no run to resume in {path} (no config.json); leave out --resume")
+        run.hold()
         _check_same(run.about(), json.loads(json.dumps(about)), path)
         if run.log():
             run.keep_log(lambda _line: True)  # nothing may be appended to half a line
         return run
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or any(file.name != LOCK_FILE for file in path.iterdir())):
+        if config_file.is_file():
+            run.hold()  # tells whether somebody does
         going_on = "add --resume to go on with the run there, or " if config_file.is_file() else ""
         raise RunError(f"{path} is in use: {going_on}give another --out")
     path.mkdir(parents=True, exist_ok=True)
+    run.hold()
     write_text(config_file, json.dumps(about, indent=1))
     return run
 

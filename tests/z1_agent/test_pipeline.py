@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from z1_envs.evaluate import Report
 from z1_envs.kitchen import env as kitchen_env
 from z1_envs.kitchen.cameras import RenderError
 
+ROOT = Path(__file__).parents[2]
 CONFIG = smoke("CloseSingleDoor")
 # What two equal runs may differ in; the commit where somebody commits between them.
 TIMES = ("wall_seconds", "cpu_seconds", "peak_memory_bytes", "commit")
@@ -65,6 +68,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_run_leaves_everything(straight: Run) -> None:
     left = {path.name for path in straight.path.iterdir()}
     expected = {"config.json", "checkpoint", "sft", "eval_sft.json", "eval_rl.json", "log.jsonl", "tb", "result.json"}
+    expected |= {"lock"}
     videos = {"rollout.mp4", "tree.mp4"} if draws() else set()
     assert left == expected | videos | {"report.html"}
     for video in videos:
@@ -153,6 +157,7 @@ def test_a_damaged_checkpoint_is_refused(straight: Run, tmp_path: Path) -> None:
     checkpoint.save(run.sft_checkpoint, checkpoint.load_policy(straight.sft_checkpoint), task="x", backend="kitchen")
     weights = run.sft_checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
+    run.let_go()
     with pytest.raises(checkpoint.CheckpointError, match="truncated or changed; copy the directory again"):
         go(begin(run.path, resume=True))
 
@@ -168,6 +173,22 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
         begin(tmp_path / "run")
 
 
+def test_a_run_that_is_going_on_is_left_alone(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run")
+    for resume in (False, True):
+        with pytest.raises(RunError, match=f"is going on, in process {os.getpid()}: wait for it or stop it"):
+            begin(run.path, resume=resume)
+    run.let_go()
+    again = begin(run.path, resume=True)
+    ends = "import sys; from pathlib import Path; from z1_agent.run import Run; Run(Path(sys.argv[1])).hold()"
+    other = subprocess.run([sys.executable, "-c", ends, str(run.path)], cwd=ROOT, capture_output=True, text=True)
+    assert "RunError" in other.stderr
+    again.let_go()
+    other = subprocess.run([sys.executable, "-c", ends, str(run.path)], cwd=ROOT, capture_output=True, text=True)
+    assert other.returncode == 0, other.stderr
+    begin(run.path, resume=True)
+
+
 @pytest.mark.parametrize("torn", ['{"stage": "sft", "rou', '{"stage": "sft", "round": 1}'])
 def test_a_torn_last_line_is_dropped_and_never_added_to(tmp_path: Path, torn: str) -> None:
     run = begin(tmp_path / "run")
@@ -175,6 +196,7 @@ def test_a_torn_last_line_is_dropped_and_never_added_to(tmp_path: Path, torn: st
     whole = run.log()
     with (run.path / "log.jsonl").open("a") as file:
         file.write(torn)
+    run.let_go()
     kept = [*whole, json.loads(torn)] if torn.endswith("}") else whole
     assert run.log() == kept
     again = begin(run.path, resume=True)
