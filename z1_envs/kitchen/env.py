@@ -242,7 +242,7 @@ class KitchenVectorEnv(BranchVectorEnv):
         )
         # Where each lane's next unseeded start comes from: (seed, episodes begun since).
         self._streams: list[tuple[int, int]] = [(0, 0)] * num_envs
-        self._seeded = False
+        self._was_reset = False
 
     @property
     def horizon(self) -> int:
@@ -265,10 +265,10 @@ class KitchenVectorEnv(BranchVectorEnv):
     def _reset_groups(self, seeds: list[int | None], options: dict[str, Any] | None):
         if options:
             raise ValueError(f"the embedded kitchen takes no reset options, got {sorted(options)}")
-        if not self._seeded:
+        if not self._was_reset:
             entropy = int(self.np_random.integers(_SEED_LIMIT))
             self._streams = [(entropy + lane // self.group_size, 0) for lane in range(self.num_envs)]
-            self._seeded = True
+            self._was_reset = True
         leaders = range(0, self.num_envs, self.group_size)
         streams = [self._next_stream(lane, seed) for lane, seed in zip(leaders, seeds, strict=True)]
         self._sim.lanes.start([_scene_seed(stream) for stream in streams], self.group_size)
@@ -290,6 +290,9 @@ class KitchenVectorEnv(BranchVectorEnv):
 
     def _branch_lanes(self, lanes: NDArray[np.int64], source: NDArray[np.int64]) -> None:
         self._sim.lanes.put_rows(lanes, self._sim.lanes.physics.rows[source])
+        before = list(self._streams)
+        for lane, other in zip(lanes.tolist(), source.tolist(), strict=True):
+            self._streams[lane] = before[other]
 
     def _save_lanes(self, lanes: NDArray[np.int64]) -> list[tuple[Any, ...]]:
         rows = self._sim.lanes.physics.rows

@@ -230,3 +230,13 @@ def test_a_snapshot_with_another_observation_is_refused_before_any_lane_moves() 
         with pytest.raises(SnapshotError, match=words):
             envs.restore([moments[0], dataclasses.replace(moments[1], observation=observation)])
         assert np.array_equal(envs.lanes.physics.rows, before)
+
+
+def test_a_branch_takes_the_random_stream_along() -> None:
+    envs = KitchenVectorEnv("OpenDrawer", num_envs=2, group_size=2)
+    envs.reset(seed=3)
+    moment = envs.save([1])[0]
+    row, _ = moment.states[0]
+    envs.restore([dataclasses.replace(moment, states=((row, (77, 4)),))], [1])  # the same scene, drawn elsewhere
+    envs.branch([1, 1])
+    assert [saved.states[0][1] for saved in envs.save()] == [(77, 4), (77, 4)]
