@@ -124,7 +124,12 @@ class Eval:
 
         def work() -> int:
             with Bar(_console, f"Evaluate {task}", total=self.episodes, done=0) as bar:
-                report = evaluate(loaded.policy, envs, protocol, progress=lambda done, _total: bar.update(done))
+                report = evaluate(
+                    loaded.policy,
+                    envs,
+                    protocol,
+                    progress=lambda done, _total, won: bar.update(done, f"success {won / max(done, 1):.0%}"),
+                )
             envs.close()
             low, high = report.interval
             won = f"{int(report.successes.sum())} of {len(report.successes)} episodes"

@@ -242,9 +242,9 @@ def _evaluation(training: Training, policy: Pi05Policy, stage: str) -> Report:
         training.console, f"Evaluate {stage.removeprefix('eval_').upper()}", total=config.eval_episodes, done=0
     ) as bar:
 
-        def progress(done: int, _total: int) -> None:
+        def progress(done: int, _total: int, successes: int) -> None:
             training.stop.check()
-            bar.update(done)
+            bar.update(done, f"success {successes / max(done, 1):.0%}")
 
         report = evaluate(policy, envs, eval_protocol(config, "evaluation", config.eval_episodes), progress=progress)
     envs.close()

@@ -48,6 +48,12 @@ class EvalProtocol:
     horizon: int | None
     chunk_len: int
 
+    def __post_init__(self) -> None:
+        for name in ("num_episodes", "horizon", "chunk_len"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+
     @property
     def hash(self) -> str:
         """The first 12 hex digits of the SHA-256 of the fields as sorted, compact JSON."""
@@ -145,31 +151,36 @@ def evaluate(
     envs: BranchVectorEnv,
     protocol: EvalProtocol,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int, int], None] | None = None,
 ) -> Report:
     """Runs the protocol's episodes, as many at once as there are lanes.
 
     The agent sees a dict with the rows of the lanes that move (an env whose observation is an array: under the
     key "observation"), and their texts [B] under "instruction" where the env has them.
-    progress: called with (episodes done, episodes in all) after each decision.
+    progress: called with (episodes done, episodes in all, successes so far) after each decision.
 
     Raises ValueError for groups of more than one lane, an env without `success` and `elapsed` in its infos,
-    another backend than the protocol's, and chunks shorter than protocol.chunk_len.
+    another backend, task or obs than the protocol's or a shorter horizon, where the env has such attributes,
+    and chunks shorter than protocol.chunk_len.
     """
     if envs.group_size != 1:
         raise ValueError(f"every lane is an episode of its own: build envs with group_size=1, not {envs.group_size}")
+    _check_fit(envs, protocol)
     reset_agent = getattr(agent, "reset", None)
     if reset_agent is not None:
         reset_agent(protocol.seed)
     seeds = np.arange(protocol.seed, protocol.seed + protocol.num_episodes)
-    waves = []
+    waves: list[_Wave] = []
+    won_before = 0
     for start in range(0, len(seeds), envs.num_envs):
         wave = _Wave(envs, protocol, seeds[start : start + envs.num_envs])
         while wave.moving.any():
             wave.decide(agent)
             if progress is not None:
-                progress(start + len(wave.seeds) - int(wave.moving.sum()), len(seeds))
+                done = start + len(wave.seeds) - int(wave.moving.sum())
+                progress(done, len(seeds), won_before + int(wave.successes.sum()))
         waves.append(wave)
+        won_before += int(wave.successes.sum())
     trial = ~np.concatenate([wave.skipped for wave in waves])
     return Report(
         protocol=protocol,
@@ -196,6 +207,24 @@ def compare(before: Report, after: Report) -> Paired:
     lost = int((before.successes & ~after.successes).sum())
     p_value = float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
     return Paired(p_value=p_value, gained=gained, lost=lost)
+
+
+def _check_fit(envs: BranchVectorEnv, protocol: EvalProtocol) -> None:
+    """Raises ValueError, with both values, where the env knows that it is not what the protocol says."""
+    for name in ("task", "obs"):
+        wanted, found = getattr(protocol, name), getattr(envs, name, None)
+        if found is not None and found != wanted:
+            raise ValueError(
+                f"the protocol is for the {name} {wanted!r}, the env has {found!r}; build the env with that, or use "
+                "a protocol for this one"
+            )
+    # A longer one does no harm: an evaluation stops at the protocol's.
+    found = getattr(envs, "horizon", None)
+    if found is not None and protocol.horizon is not None and found < protocol.horizon:
+        raise ValueError(
+            f"the protocol has a horizon of {protocol.horizon} steps, the env ends episodes after {found}; build the "
+            f"env with horizon={protocol.horizon}"
+        )
 
 
 class _Wave:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tests.z1_envs.fake_env import FakeEnv, FakeVectorEnv
 from z1_envs.evaluate import EvalProtocol, Paired, Report, compare, evaluate
+from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.lanes import LaneVectorEnv
 
 
@@ -47,7 +48,7 @@ class Pusher:
 
 def report(successes: list[int], **changes: Any) -> Report:
     return Report(
-        protocol=protocol(num_episodes=len(successes), **changes),
+        protocol=protocol(num_episodes=max(len(successes), 1), **changes),
         seeds=np.arange(len(successes)),
         successes=np.array(successes, dtype=bool),
         elapsed=np.full(len(successes), 7),
@@ -57,8 +58,8 @@ def report(successes: list[int], **changes: Any) -> Report:
 
 def test_all_episodes_run_once_in_waves() -> None:
     agent = Pusher(1.0)
-    seen: list[tuple[int, int]] = []
-    found = evaluate(agent, FakeVectorEnv(2, 1), protocol(), progress=lambda done, n: seen.append((done, n)))
+    seen: list[tuple[int, int, int]] = []
+    found = evaluate(agent, FakeVectorEnv(2, 1), protocol(), progress=lambda *counts: seen.append(counts))
     assert found.seeds.tolist() == [0, 1, 2, 3, 4]
     assert found.successes.all()
     assert (found.rate, found.task, found.backend) == (1.0, "Push", "push")
@@ -67,7 +68,8 @@ def test_all_episodes_run_once_in_waves() -> None:
     assert agent.seeds == [0]
     assert [len(rows["state"]) for rows in agent.rows] == [2, 2, 2, 2, 1, 1]  # the sixth lane has no episode
     assert agent.rows[0]["instruction"].tolist() == ["push", "push"]
-    assert seen[-1] == (5, 5)
+    # Done, of all, and won so far: three waves of two decisions, all won at the second.
+    assert seen == [(0, 5, 0), (2, 5, 2), (2, 5, 2), (4, 5, 4), (4, 5, 4), (5, 5, 5)]
 
 
 def test_the_horizon_ends_an_episode_as_a_failure() -> None:
@@ -99,6 +101,36 @@ def test_evaluation_refuses_what_it_cannot_stand_for() -> None:
         evaluate(Pusher(1.0), FakeVectorEnv(4, 2), protocol())
     with pytest.raises(ValueError, match=r"'robocasa', the env runs \['push'\]"):
         evaluate(Pusher(1.0), FakeVectorEnv(4, 1), protocol(backend="robocasa"))
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({"task": "Pull"}, "the task 'Push', the env has 'Pull'"),
+        ({"obs": "pixels"}, "the obs 'state', the env has 'pixels'"),
+        ({"horizon": 19}, "horizon of 20 steps, the env ends episodes after 19"),
+    ],
+)
+def test_what_the_env_knows_must_fit_the_protocol(known: dict[str, Any], words: str) -> None:
+    envs = FakeVectorEnv(4, 1)
+    vars(envs).update(known)
+    agent = Pusher(1.0)
+    with pytest.raises(ValueError, match=words):
+        evaluate(agent, envs, protocol())
+    assert agent.seeds == [], "refused before anything happens"
+    vars(envs).update({"task": "Push", "obs": "state", "horizon": 500})
+    assert evaluate(agent, envs, protocol()).rate == 1.0
+
+
+def test_the_kitchen_says_what_it_is() -> None:
+    envs = KitchenVectorEnv("OpenDrawer", num_envs=2, horizon=30)
+    assert (envs.task, envs.obs, envs.horizon) == ("OpenDrawer", "state", 30)
+
+
+@pytest.mark.parametrize("name", ["num_episodes", "chunk_len", "horizon"])
+def test_a_protocol_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        protocol(**{name: 0})
 
 
 def test_any_env_with_success_and_elapsed_can_be_evaluated() -> None:

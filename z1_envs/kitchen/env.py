@@ -250,6 +250,16 @@ class KitchenVectorEnv(BranchVectorEnv):
         return self._sim.horizon
 
     @property
+    def task(self) -> str:
+        """The task's name."""
+        return self._sim.lanes.task.name
+
+    @property
+    def obs(self) -> ObsMode:
+        """What the observations are made of."""
+        return self._sim.obs
+
+    @property
     def lanes(self) -> KitchenLanes:
         """The simulator behind the lanes, for experts and recordings."""
         return self._sim.lanes
