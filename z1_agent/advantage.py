@@ -21,10 +21,16 @@ class GroupFilter:
 
     In mixed groups the mean is that of the decayed rewards. Groups in which all leaves succeed have a mean
     undecayed reward of 1 and are judged by their times instead: they train where these differ.
+
+    Raises ValueError unless 0 <= low < high <= 1.
     """
 
     low: float = 0.1
     high: float = 0.99
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self.high <= 1:
+            raise ValueError(f"keep must have 0 <= low < high <= 1, got low {self.low} and high {self.high}")
 
 
 @dataclass(frozen=True)

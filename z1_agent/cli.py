@@ -4,9 +4,12 @@ A command first checks all it was given (`prepare`), then works. What is wrong a
 code 2; what goes wrong later is a fault of the program and shows its traceback.
 """
 
+import contextlib
 import dataclasses
+import io
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,7 +255,26 @@ def _parse_with(words: list[str], config: TrainConfig) -> Train | Eval | Record 
         | Annotated[List, subcommand("list")]
         | Annotated[Doctor, subcommand("doctor")]
     )
-    return tyro.cli(commands, prog="z1", args=words, config=(FlagCreatePairsOff,))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    boxes = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(boxes):
+            return tyro.cli(commands, prog="z1", args=words, config=(FlagCreatePairsOff,))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    except SystemExit as left:
+        if (refusal := _refusal_of_a_setting(left)) is not None:
+            raise refusal from None
+        sys.stderr.write(boxes.getvalue())
+        raise
+
+
+def _refusal_of_a_setting(left: SystemExit) -> ValueError | None:
+    """What a config of ours raised: tyro would wrap it into a box that names its own internals."""
+    error = left.__context__
+    while error is not None:
+        frames = list(traceback.walk_tb(error.__traceback__))
+        if isinstance(error, ValueError) and frames and frames[-1][0].f_globals["__name__"].startswith("z1_"):
+            return error
+        error = error.__context__
+    return None
 
 
 def _refuse(error: Exception) -> int:

@@ -33,6 +33,8 @@ class GrpoConfig:
     prefix: schedule of the shared trunk. gamma: success-aware decay per chunk. clip: of the ratio.
     minibatch_size: decisions per optimiser step. learning_rate: of the first iteration, from where it falls linearly
     to `final_rate_share` of it in the last.
+
+    Raises ValueError where a value makes no sense.
     """
 
     num_iterations: int = 90
@@ -48,6 +50,23 @@ class GrpoConfig:
     final_rate_share: float = 0.1
     weight_decay: float = 0.01
     grad_clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("num_iterations", "num_groups", "epochs", "minibatch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}; give a larger number")
+        if self.group_size < 2:
+            raise ValueError(f"group_size must be at least 2, got {self.group_size}: a group is compared")
+        for name in ("gamma", "final_rate_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
+        if not 0 < self.clip < 1:
+            raise ValueError(f"clip must lie in (0, 1), got {self.clip}")
+        for name in ("learning_rate", "grad_clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
 
 
 @dataclass(frozen=True, kw_only=True)

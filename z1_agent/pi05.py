@@ -30,6 +30,7 @@ from z1_agent.siglip import VisionConfig, VisionTower
 # 1e-7 in t, which is one float32 rounding of a time grid, is visible in the fourth decimal of a ten-step
 # action.
 TIME_MIN_PERIOD, TIME_MAX_PERIOD = 4e-3, 4.0
+NANO_PATCH = 16  # [px]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +75,25 @@ def pi05() -> Pi05Config:
 
 
 def pi05_nano(
-    *, action_width: int = 12, chunk_len: int = 10, scene_width: int, vision: bool, vocab_size: int = 768
+    *,
+    action_width: int = 12,
+    chunk_len: int = 10,
+    scene_width: int,
+    vision: bool,
+    image_px: int = 64,
+    vocab_size: int = 768,
 ) -> Pi05Config:
     """The same network with about 2 M parameters, for one CPU core.
 
     `scene_width` > 0 adds four prefix tokens of privileged scene state; `vision` adds a small tower for
-    images of 64 px (16 tokens each). `vocab_size` leaves room above NanoTokenizer's.
+    square images of `image_px`, a multiple of 16 (16 tokens each at 64). `vocab_size` leaves room above NanoTokenizer's.
     """
     heads = {"num_heads": 4, "num_kv_heads": 1, "head_width": 32}
+    tower = VisionConfig(width=96, depth=3, mlp_width=192, num_heads=4, patch=NANO_PATCH, image_px=image_px)
     return Pi05Config(
         trunk=GemmaConfig(width=64, depth=4, mlp_width=128, **heads),
         expert=GemmaConfig(width=128, depth=4, mlp_width=512, **heads),
-        vision=VisionConfig(width=96, depth=3, mlp_width=192, num_heads=4, patch=16, image_px=64) if vision else None,
+        vision=tower if vision else None,
         vocab_size=vocab_size,
         action_width=action_width,
         chunk_len=chunk_len,

@@ -168,7 +168,8 @@ def new_policy(config: TrainConfig, demos: Demonstrations) -> Pi05Policy:
     sees = config.obs == "pixels"
     scene = None if sees else demos.observation["scene"]
     normalizer = Normalizer.fit(demos.observation["state"], demos.actions, scene)
-    model = pi05_nano(chunk_len=config.chunk_len, scene_width=0 if sees else SCENE.width, vision=sees)
+    width = 0 if sees else SCENE.width
+    model = pi05_nano(chunk_len=config.chunk_len, scene_width=width, vision=sees, image_px=config.image_px)
     cameras = tuple(CAMERAS) if sees else ()
     parts = PolicyConfig(model=model, sde=config.sde, executed_len=config.executed_len, cameras=cameras)
     with torch.random.fork_rng(devices=[]):

@@ -8,6 +8,7 @@ from tyro.conf import Suppress
 
 from z1_agent.flow import FlowSDE
 from z1_agent.grpo import GrpoConfig
+from z1_agent.pi05 import NANO_PATCH
 from z1_agent.rollout import LinearPrefix
 from z1_agent.sft import SftConfig
 from z1_envs.kitchen.env import ObsMode
@@ -25,7 +26,8 @@ class TrainConfig:
     validation_episodes: held-out episodes that stop SFT. eval_episodes: those of the two final evaluations.
     checkpoint_every: GRPO iterations between checkpoints.
 
-    Raises ValueError for a task without a scene and an expert, and for counts below 1.
+    Raises ValueError for a task without a scene and an expert, for counts below 1, and for images that the network's
+    patches do not tile.
     """
 
     task: Suppress[str]
@@ -51,17 +53,14 @@ class TrainConfig:
             "validation_episodes": self.validation_episodes,
             "eval_episodes": self.eval_episodes,
             "checkpoint_every": self.checkpoint_every,
-            "sft.num_demos": self.sft.num_demos,
-            "sft.max_rounds": self.sft.max_rounds,
-            "sft.steps_per_round": self.sft.steps_per_round,
-            "grpo.num_iterations": self.grpo.num_iterations,
-            "grpo.num_groups": self.grpo.num_groups,
         }
         for name, count in counts.items():
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}; give a larger number")
-        if self.grpo.group_size < 2:
-            raise ValueError(f"grpo.group_size must be at least 2, got {self.grpo.group_size}: a group is compared")
+        if self.obs == "pixels" and (self.image_px < 1 or self.image_px % NANO_PATCH):
+            raise ValueError(
+                f"image_px must be a multiple of {NANO_PATCH}, the side of the network's patches, got {self.image_px}"
+            )
         if not 1 <= self.executed_len <= self.chunk_len:
             raise ValueError(f"executed_len must lie in 1..{self.chunk_len} (chunk_len), got {self.executed_len}")
         if self.seed < 0:

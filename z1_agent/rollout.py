@@ -70,10 +70,18 @@ class LinearPrefix:
     """The paper's schedule: the shared prefix shrinks linearly from `start` decisions to 0.
 
     It reaches 0 after `until` of the training's iterations, a share in (0, 1].
+
+    Raises ValueError where `start` is negative or `until` lies elsewhere.
     """
 
     start: int = 15
     until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.start < 0:
+            raise ValueError(f"start must not be negative, got {self.start}: it counts decisions")
+        if not 0 < self.until <= 1:
+            raise ValueError(f"until must lie in (0, 1], got {self.until}: it is a share of the training")
 
     def plan(self, progress: float, group_size: int) -> BranchPlan:
         """The plan when `progress` in [0, 1] of the training is done."""

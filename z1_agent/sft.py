@@ -25,6 +25,8 @@ class SftConfig:
 
     Every `steps_per_round` steps the averaged weights are evaluated; after `patience` rounds without a better
     one, or `max_rounds`, training ends with the best.
+
+    Raises ValueError where a value makes no sense.
     """
 
     num_demos: int = 20
@@ -38,6 +40,19 @@ class SftConfig:
     steps_per_round: int = 200
     patience: int = 3
     max_rounds: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("num_demos", "batch_size", "warmup_steps", "steps_per_round", "patience", "max_rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}; give a larger number")
+        for name in ("demo_noise", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("learning_rate", "grad_clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
 
 
 @dataclass

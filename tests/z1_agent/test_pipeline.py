@@ -17,10 +17,15 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from z1_agent import checkpoint, doctor
+from z1_agent.advantage import GroupFilter
 from z1_agent.console import Stopped, StopRequest
+from z1_agent.grpo import GrpoConfig
+from z1_agent.pi05 import pi05_nano
 from z1_agent.pipeline import Training, stream_seed, train
 from z1_agent.presets import PRESETS, TrainConfig, cpu, smoke
+from z1_agent.rollout import LinearPrefix
 from z1_agent.run import RL, SFT, Run, RunError, open_run
+from z1_agent.sft import SftConfig
 from z1_envs.evaluate import Report
 from z1_envs.kitchen import env as kitchen_env
 from z1_envs.kitchen.cameras import RenderError
@@ -229,6 +234,31 @@ def test_bad_counts_and_tasks_are_refused() -> None:
     with pytest.raises(ValueError, match="did you mean OpenDrawer"):
         cpu("OpenDraw")
     assert {preset("Z1-RoboCasa-OpenDrawer").task for preset in PRESETS.values()} == {"OpenDrawer"}
+
+
+@pytest.mark.parametrize(
+    ("make", "values"),
+    [
+        (GrpoConfig, {"num_iterations": 0, "num_groups": 0, "group_size": 1, "epochs": 0, "minibatch_size": 0}),
+        (GrpoConfig, {"gamma": 0.0, "clip": 1.0, "learning_rate": 0.0, "final_rate_share": 1.01}),
+        (GrpoConfig, {"weight_decay": -0.1, "grad_clip": 0.0}),
+        (GroupFilter, {"low": 0.99, "high": 1.01}),
+        (LinearPrefix, {"start": -1, "until": 0.0}),
+        (SftConfig, {"num_demos": 0, "batch_size": 0, "steps_per_round": 0, "max_rounds": 0, "patience": 0}),
+        (SftConfig, {"warmup_steps": 0, "ema_decay": 1.0, "learning_rate": 0.0, "demo_noise": -0.1}),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_with_what_came(make: Any, values: dict[str, float]) -> None:
+    for name, value in values.items():
+        with pytest.raises(ValueError, match=rf"{name} .*got .*{value}"):
+            make(**{name: value})
+
+
+def test_images_must_fit_the_patches() -> None:
+    with pytest.raises(ValueError, match="image_px must be a multiple of 16.*got 50"):
+        dataclasses.replace(CONFIG, obs="pixels", image_px=50)
+    assert pi05_nano(scene_width=0, vision=True, image_px=128).vision.num_tokens == 64  # pyright: ignore[reportOptionalMemberAccess]
+    assert pi05_nano(scene_width=0, vision=True).vision.num_tokens == 16  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def test_the_first_interrupt_asks_and_the_second_aborts(capsys: pytest.CaptureFixture[str]) -> None:
