@@ -58,6 +58,7 @@ class Train:
     config: Annotated[TrainConfig, arg(name="")]
 
     def prepare(self, argv: Sequence[str]) -> Work:
+        _check_at_least_1("--threads", self.threads)
         config = dataclasses.replace(self.config, task=self.task, seed=self.seed)
         if config.obs == "pixels":
             doctor.draw_test_frame()
@@ -96,12 +97,15 @@ class Eval:
     threads: int | None = None
 
     def prepare(self, _argv: Sequence[str]) -> Work:
-        if self.episodes < 1:
-            raise ValueError(f"--episodes must be at least 1, got {self.episodes}; give a larger number")
+        _check_at_least_1("--episodes", self.episodes)
+        _check_at_least_1("--horizon", self.horizon)
+        _check_at_least_1("--threads", self.threads)
         if self.seed < 0:
             raise ValueError(f"--seed must not be negative, got {self.seed}")
         if self.json is not None and not self.json.parent.is_dir():
             raise ValueError(f"there is no directory {self.json.parent} for --json; create it, or give another file")
+        if self.json is not None and self.json.is_dir():
+            raise ValueError(f"{self.json} is a directory, --json takes a file; name a file in it")
         loaded = _load(self.checkpoint)
         task = _task_with_scene(loaded.task if self.task is None else self.task)
         vision = loaded.policy.config.model.vision
@@ -163,6 +167,7 @@ class Record:
     def prepare(self, _argv: Sequence[str]) -> Work:
         if self.seed < 0:
             raise ValueError(f"--seed must not be negative, got {self.seed}")
+        _check_at_least_1("--horizon", self.horizon)
         if self.trunk_len < 0:
             raise ValueError(f"--trunk-len must not be negative, got {self.trunk_len}")
         if self.out.exists() and not self.out.is_dir():
@@ -174,6 +179,7 @@ class Record:
         if loaded is None and task not in EXPERTS:
             raise ValueError(f"{task} has no scripted expert yet; choose among {', '.join(EXPERTS)}")
         doctor.draw_test_frame()
+        _make_directory(self.out)
         films = Films(
             task=task,
             horizon=_horizon(task) if self.horizon is None else self.horizon,
@@ -280,6 +286,18 @@ def _refusal_of_a_setting(left: SystemExit) -> ValueError | None:
 def _refuse(error: Exception) -> int:
     print(f"z1: {error}", file=sys.stderr)
     return 2
+
+
+def _check_at_least_1(flag: str, number: int | None) -> None:
+    if number is not None and number < 1:
+        raise ValueError(f"{flag} must be at least 1, got {number}; give a larger number")
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write to {path}: {error.strerror}; give another --out") from error
 
 
 def _load(path: Path) -> checkpoint.Checkpoint:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from z1_envs import opengl
 from z1_envs.kitchen.cameras import Cameras, RenderError
 from z1_envs.kitchen.experts import EXPERTS
 from z1_envs.kitchen.physics import default_threads
@@ -110,22 +111,28 @@ def _machine() -> list[Finding]:
 
 def _images() -> list[Finding]:
     backend = os.environ.get("MUJOCO_GL") or "MuJoCo's default"
+    mend = (
+        "apt-get install libegl1 libgl1-mesa-dri, then MUJOCO_GL=egl "
+        "(or apt-get install libosmesa6, then MUJOCO_GL=osmesa)"
+    )
+    if opengl.unknown_choice is not None:
+        backend = f"MUJOCO_GL={opengl.unknown_choice} is unknown"
+        mend = f"set MUJOCO_GL to {', '.join(opengl.BACKENDS)}, or unset it"
     try:
         frame = draw_test_frame()
-        opengl = Finding(name="OpenGL", found=f"{backend}: drew a test frame, {len(np.unique(frame))} shades")
+        drawing = Finding(name="OpenGL", found=f"{backend}: drew a test frame, {len(np.unique(frame))} shades")
     except RenderError as error:
-        opengl = Finding(
+        drawing = Finding(
             name="OpenGL",
             found=f"{backend}: no images, no videos ({str(error).split('. ')[0]})",
             good=False,
-            mend="apt-get install libegl1 libgl1-mesa-dri, then MUJOCO_GL=egl "
-            "(or apt-get install libosmesa6, then MUJOCO_GL=osmesa)",
+            mend=mend,
         )
     try:
         films = Finding(name="ffmpeg", found=imageio_ffmpeg.get_ffmpeg_version())
     except RuntimeError:
         films = Finding(name="ffmpeg", found="no videos", good=False, mend='pip install "imageio[ffmpeg]"')
-    return [opengl, films]
+    return [drawing, films]
 
 
 def _extras() -> list[Finding]:

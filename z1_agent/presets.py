@@ -11,6 +11,7 @@ from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import NANO_PATCH
 from z1_agent.rollout import LinearPrefix
 from z1_agent.sft import SftConfig
+from z1_envs.kitchen.cameras import MAX_PX, MIN_PX
 from z1_envs.kitchen.env import ObsMode
 from z1_envs.kitchen.experts import EXPERTS
 from z1_envs.tasks import get_task
@@ -57,7 +58,9 @@ class TrainConfig:
         for name, count in counts.items():
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}; give a larger number")
-        if self.obs == "pixels" and (self.image_px < 1 or self.image_px % NANO_PATCH):
+        if self.obs == "pixels" and not MIN_PX <= self.image_px <= MAX_PX:
+            raise ValueError(f"image_px must lie in {MIN_PX}..{MAX_PX}, got {self.image_px}")
+        if self.obs == "pixels" and self.image_px % NANO_PATCH:
             raise ValueError(
                 f"image_px must be a multiple of {NANO_PATCH}, the side of the network's patches, got {self.image_px}"
             )

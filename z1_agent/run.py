@@ -122,8 +122,11 @@ def open_run(path: Path, config: TrainConfig, *, preset: str, command: Sequence[
             run.hold()  # tells whether somebody does
         going_on = "add --resume to go on with the run there, or " if config_file.is_file() else ""
         raise RunError(f"{path} is in use: {going_on}give another --out")
-    path.mkdir(parents=True, exist_ok=True)
-    run.hold()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        run.hold()
+    except OSError as error:
+        raise RunError(f"cannot write to {path}: {error.strerror}; give another --out") from error
     write_text(config_file, json.dumps(about, indent=1))
     return run
 

@@ -11,16 +11,27 @@ from collections.abc import Mapping
 OFF = "off"
 _LIBRARIES = {"egl": ("libEGL.so.1",), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
 
+BACKENDS = ("egl", "osmesa", "glfw")
+# What MuJoCo takes on Linux beside them; all others make importing it fail.
+_SWITCHES = ("", "glx", "enable", "enabled", "on", "true", "1", OFF, "disable", "disabled", "false", "0")
+unknown_choice: str | None = None  # what MUJOCO_GL was, where nobody knows it
+
 logger = logging.getLogger("z1_envs")
 
 
 def usable_backend(environ: Mapping[str, str]) -> str:
     """What MUJOCO_GL should be: what it is, EGL where nothing is set and there is no display.
 
-    "off" where the library of that backend does not load: then everything works but images, which raise RenderError.
+    "off" where nobody knows that backend or its library does not load: then everything works but images, which raise
+    RenderError.
     """
+    global unknown_choice  # whoever asks later finds MUJOCO_GL replaced
     default = "" if environ.get("DISPLAY") else "egl"
     chosen = environ.get("MUJOCO_GL", default).lower().strip()
+    if chosen not in (*BACKENDS, *_SWITCHES):
+        unknown_choice = chosen
+        logger.warning("MUJOCO_GL=%s is unknown; images are off. Choose among %s", chosen, ", ".join(BACKENDS))
+        return OFF
     if chosen in _LIBRARIES and not any(_loads(library) for library in _LIBRARIES[chosen]):
         logger.info("MUJOCO_GL=%s, but %s does not load: images are off", chosen, _LIBRARIES[chosen][0])
         return OFF

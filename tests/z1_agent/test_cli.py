@@ -61,6 +61,7 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
         "train OpenDrawer --grpo.prefix.until 0": "until must lie in (0, 1], got 0.0",
         "train OpenDrawer --sft.patience 0": "patience must be at least 1, got 0",
         "train OpenDrawer --obs pixels --image-px 50": "image_px must be a multiple of 16",
+        "train OpenDrawer --obs pixels --image-px 16": "image_px must lie in 32..640, got 16",
         "train OpenDrawer --seed -1": "seed must not be negative, got -1",
         f"train OpenDrawer --out {used}": f"{used} is in use: give another --out",
         f"train OpenDrawer --out {tmp_path / 'no'} --resume": "there is no run to resume",
@@ -71,6 +72,14 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
         f"eval {saved} --task OpenDraw": "did you mean OpenDrawer",
         f"eval {saved} --task TurnOnStove": "the kitchen has no scene for TurnOnStove yet",
         f"eval {saved} --json {tmp_path / 'no' / 'x.json'}": "create it, or give another file",
+        f"train OpenDrawer --out {used / 'notes.txt' / 'x'}": "Not a directory; give another --out",
+        "train OpenDrawer --out /proc/x": "cannot write to /proc/x: No such file or directory; give another --out",
+        "train OpenDrawer --threads 0": "--threads must be at least 1, got 0",
+        f"eval {saved} --threads -1": "--threads must be at least 1, got -1",
+        f"eval {saved} --horizon 0": "--horizon must be at least 1, got 0",
+        f"eval {saved} --json {used}": f"{used} is a directory, --json takes a file",
+        "record --task OpenDrawer --horizon 0": "--horizon must be at least 1, got 0",
+        "record --task OpenDrawer --out /proc/x": "cannot write to /proc/x",
         "record": "give --task for the scripted expert, or --checkpoint",
         "record --task TurnOnStove": "the kitchen has no scene for TurnOnStove yet",
         f"record --task OpenDrawer --out {used / 'notes.txt'}": "is a file, expected a directory",
@@ -144,6 +153,15 @@ def test_without_opengl_the_doctor_and_states_work(tmp_path: Path) -> None:
     assert "MUJOCO_GL=egl" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_the_doctor_names_an_unknown_opengl() -> None:
+    bogus = os.environ | {"MUJOCO_GL": "Bogus"}
+    done = subprocess.run([*RUN_Z1, "doctor"], cwd=ROOT, env=bogus, capture_output=True, text=True)
+    said = " ".join(done.stdout.split())
+    assert "MUJOCO_GL=bogus is unknown" in said
+    assert "set MUJOCO_GL to egl, osmesa, glfw, or unset it" in said
+    assert "Traceback" not in done.stderr
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
