@@ -17,7 +17,7 @@ from rich.console import Console
 from tests.z1_agent.test_pipeline import draws
 from z1_agent import checkpoint
 from z1_agent.cli import main
-from z1_agent.doctor import Finding, show
+from z1_agent.doctor import Finding, examine, show
 from z1_agent.flow import FlowSDE
 from z1_agent.observation import Normalizer
 from z1_agent.pi05 import pi05_nano
@@ -153,6 +153,14 @@ def test_without_opengl_the_doctor_and_states_work(tmp_path: Path) -> None:
     assert "MUJOCO_GL=egl" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_the_doctor_misses_nothing_that_this_version_does_not_use() -> None:
+    extras = {finding.name: finding for finding in examine() if finding.name in ("robocasa", "ray")}
+    assert len(extras) == 2
+    for finding in extras.values():
+        assert finding.good
+        assert (finding.found, finding.mend) == ("not used by this version", "")
 
 
 def test_the_doctor_names_an_unknown_opengl() -> None:
