@@ -66,13 +66,16 @@ class _Simulation:
         return f"{kind}({self.lanes.task.name}, {obs}, horizon={self.horizon})"
 
     def run(self, lanes: LaneIndex, actions: NDArray) -> tuple[NDArray[np.float64], NDArray, NDArray]:
-        """Applies chunks [n, H, 12]; a lane stops when done. Rewards, terminated and truncated [n]."""
+        """Applies chunks [n, H, 12]; a lane stops when done. Rewards, terminated and truncated [n].
+
+        A lane whose simulation diverges is truncated in the state before that step.
+        """
         terminated, truncated = np.zeros(len(lanes), dtype=bool), np.zeros(len(lanes), dtype=bool)
         going = np.arange(len(lanes))
         for h in range(actions.shape[1]):
             result = self.lanes.step(lanes[going], actions[going, h])
             terminated[going] = result.success
-            truncated[going] = ~result.success & (result.elapsed >= self.horizon)
+            truncated[going] = ~result.success & (result.diverged | (result.elapsed >= self.horizon))
             going = going[~(terminated | truncated)[going]]
             if len(going) == 0:
                 break

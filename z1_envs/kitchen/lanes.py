@@ -9,6 +9,7 @@ A lane's whole state is its row: the simulator's integration state, with the arm
 taken in its userdata. Copying a row copies the lane.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,15 +26,20 @@ from z1_envs.layout import SCENE, STATE
 from z1_envs.tasks import get_task
 
 _MAX_REDRAWS = 20
+_MAX_SPEED = 1e3  # [m/s, rad/s] of any joint: far beyond what happens in a kitchen, far below overflow
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one control step did to n lanes: success, elapsed [steps] and whether the gripper manipulates."""
+    """What one control step did to n lanes: success, elapsed [steps] and whether the gripper manipulates.
+
+    diverged: lanes whose simulation blew up. They hold the state before that step, and are not to be stepped on.
+    """
 
     success: NDArray[np.bool_]
     elapsed: NDArray[np.int64]
     manipulating: NDArray[np.bool_]
+    diverged: NDArray[np.bool_]
 
 
 class KitchenLanes:
@@ -102,6 +108,7 @@ class KitchenLanes:
         """One control step of `lanes` [n] under actions [n, 12] in [-1, 1]."""
         self._refresh(lanes)
         physics, derived = self.physics, self.physics.derived
+        before = physics.rows[lanes]
         jac = jacobian(
             derived["site_xpos"][lanes, self._grip].T,
             derived["xanchor"][lanes, self._arm].transpose(2, 1, 0),
@@ -118,13 +125,26 @@ class KitchenLanes:
         ).T
         physics.userdata[lanes, USER_ELAPSED] += 1
         physics.step(lanes, NUM_SUBSTEPS)
-        return self.status(lanes)
+        diverged = self._take_back_diverged(lanes, before)
+        return dataclasses.replace(self.status(lanes), diverged=diverged)
+
+    def _take_back_diverged(self, lanes: LaneIndex, before: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Gives lanes that blew up their row of `before` the step, which counts all the same; says which [n]."""
+        physics = self.physics
+        # Comparisons with nan are false.
+        good = (np.abs(physics.qvel[lanes]) < _MAX_SPEED).all(axis=1) & np.isfinite(physics.qpos[lanes]).all(axis=1)
+        diverged = ~good
+        if diverged.any():
+            self.put_rows(lanes[diverged], before[diverged])
+            physics.userdata[lanes[diverged], USER_ELAPSED] += 1
+        return diverged
 
     def status(self, lanes: LaneIndex) -> StepResult:
         """Success, elapsed and phase of `lanes` now."""
         geometry = self.geometry(lanes)
         elapsed = self.physics.userdata[lanes, USER_ELAPSED].astype(np.int64)
-        return StepResult(self._success(geometry), elapsed, goals.is_manipulating(geometry))
+        diverged = np.zeros(len(lanes), dtype=bool)
+        return StepResult(self._success(geometry), elapsed, goals.is_manipulating(geometry), diverged)
 
     def observe(self, lanes: LaneIndex) -> dict[str, NDArray[np.float32]]:
         """`state` [n, 16] and `scene` [n, 38], in the order of layout.STATE and layout.SCENE."""

@@ -119,6 +119,8 @@ def compile_plan(plan: Plan) -> mujoco.MjModel:
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.cone, option.impratio = mujoco.mjtCone.mjCONE_ELLIPTIC, 10
     option.iterations, option.ls_iterations = 20, 20
+    # A reset in the middle of an episode would go unseen; KitchenLanes.step ends lanes that diverge.
+    option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
     spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 0, 4
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 640, 480
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.35] * 3, [0.35] * 3

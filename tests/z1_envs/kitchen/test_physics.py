@@ -1,10 +1,13 @@
 """Both steppers give the same bits, on any number of threads, and refuse models that do not fit together."""
 
+from pathlib import Path
+
 import mujoco
 import numpy as np
 import pytest
 
 from tests.z1_envs.kitchen.play import TASKS, all_of, follow_expert, robot_touches, started
+from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.physics import DERIVED, BatchPhysics, PoolPhysics, mujoco_batch
 from z1_envs.kitchen.scene import NUM_SUBSTEPS, make_scene
 
@@ -67,3 +70,37 @@ def test_the_views_are_where_mujoco_has_them(stepper: type) -> None:
     mujoco.mj_getState(model, data, physics.rows[1], STATE)
     for name in ("qpos", "qvel", "ctrl", "userdata"):
         assert np.array_equal(getattr(physics, name)[1], getattr(data, name)), name
+
+
+@pytest.mark.parametrize("stepper", STEPPERS)
+@pytest.mark.parametrize("speed", [1e8, 1e30])
+def test_a_lane_that_diverges_ends_truncated_and_the_others_do_not_notice(
+    stepper: type, speed: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file where it is
+    monkeypatch.setattr("z1_envs.kitchen.lanes.make_physics", stepper)
+    envs, calm = (KitchenVectorEnv("PnPCounterToSink", num_envs=3, group_size=3, num_threads=1) for _ in range(2))
+    for each in (envs, calm):
+        each.reset(seed=0)
+        each.step(np.full((3, 12), 0.3))
+    envs.lanes.physics.qvel[1, 3:8] = speed
+    now, rewards, terminated, truncated, infos = envs.step(np.full((3, 2, 12), 0.3))
+    expected = calm.step(np.full((3, 2, 12), 0.3))
+    assert (terminated.tolist(), truncated.tolist()) == ([False] * 3, [False, True, False])
+    assert infos["elapsed"].tolist() == [3, 2, 3], "the step that diverged counts, and nothing was reset"
+    assert not infos["success"].any()
+    assert not rewards.any()
+    assert isinstance(now, dict)
+    for key, rows in now.items():
+        assert np.isfinite(rows).all()
+        assert np.array_equal(rows[[0, 2]], expected[0][key][[0, 2]])
+    assert np.isfinite(envs.lanes.physics.rows[1]).all()
+    envs.branch([0, 0, 2])
+    now = envs.step(np.full((3, 12), 0.3))[0]
+    assert isinstance(now, dict)
+    assert np.array_equal(now["state"][1], now["state"][0])
+
+
+def test_mujoco_resets_nothing_by_itself() -> None:
+    model = make_scene("OpenDrawer", 0).model
+    assert model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
