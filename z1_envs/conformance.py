@@ -4,7 +4,8 @@
 
 A snapshot is taken a few steps into an episode and a fixed list of actions is played from it: once as the
 reference, then after restoring it in place, through pickle, after other steps, after a reset with another
-seed, and in another process. All must agree bit for bit. Every layer's output is watched, so a difference is
+seed (and back to the same one, where the seed decides the scene), and in another process. All must agree bit
+for bit. Every layer's output is watched, so a difference is
 reported with the step, the quantity and the innermost layer that shows it.
 
 `info["episode"]["t"]` of Gymnasium's RecordEpisodeStatistics is wall-clock time and never agrees: check the
@@ -69,10 +70,14 @@ def check_snapshot(
     _play(wrapped, others)
     replay("after other steps", snapshot)
     wrapped.reset(seed=seed + 1)
+    occasion = "after a reset with another seed"
     base: Any = wrapped.unwrapped
-    if base.scene_id == snapshot.scene_id:
+    if base.scene_id != snapshot.scene_id:  # the seed decides the scene: only the same one leads back to it
         _play(wrapped, others[:3])
-        replay("after a reset with another seed", snapshot)
+        wrapped.reset(seed=seed)
+        occasion = "after resets with another and the same seed"
+    _play(wrapped, others[:3])
+    replay(occasion, snapshot)
     if make_env is not None:
         _replay_elsewhere(make_env, snapshot, seed, actions[:steps], reference, draw)
     return len(reference)

@@ -107,3 +107,25 @@ def test_differences_are_bitwise_and_named_by_path() -> None:
     assert first_difference(0.0, -0.0) == ("", 0.0)
     assert first_difference(np.float32(1), np.float64(1)) == ("", 0.0)
     assert first_difference("open", "shut") == ("", 0.0)
+
+
+class CountsEpisodes(FakeEnv):
+    """Each seed is a scene of its own, and the number of resets, which is in no state, shows in the infos."""
+
+    episodes = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.episodes += 1
+        result = super().reset(seed=seed, options=options)
+        if seed is not None:
+            self.scene_id = f"fake-{seed}"
+        return result
+
+    def step(self, action: Any) -> Any:
+        *result, info = super().step(action)
+        return *result, {**info, "scene_id": self.scene_id, "episodes": self.episodes}
+
+
+def test_a_replay_after_a_reset_happens_also_where_each_seed_is_another_scene() -> None:
+    with pytest.raises(SnapshotError, match=r"after resets with another and the same seed.*info\['episodes'\]"):
+        check_snapshot(CountsEpisodes(1e9), steps=10)
