@@ -144,7 +144,7 @@ class KitchenEnv(gym.Env):
 
     @property
     def scene_id(self) -> str:
-        """Hash of the compiled scene: states of equal ids are interchangeable."""
+        """Hash of the scene's numbers and of SCENE_VERSION: states of equal ids are interchangeable."""
         return self._sim.lanes.scenes[0].scene_id
 
     @property

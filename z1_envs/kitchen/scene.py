@@ -3,7 +3,8 @@
     scene = make_scene("OpenDrawer", seed=7)
     scene.model, scene.start, scene.scene_id, scene.instruction
 
-A plan says what is compiled; its hash is the `scene_id`: equal ids mean interchangeable states, in any process.
+A plan says what is compiled; its hash, with `SCENE_VERSION`, is the `scene_id`: equal ids mean interchangeable
+states, in any process.
 """
 
 import hashlib
@@ -23,6 +24,8 @@ from z1_envs.kitchen.room import Clutter, add_counter, add_lower_cabinets, add_r
 from z1_envs.kitchen.shapes import RGBA
 from z1_envs.tasks import get_task
 
+# To be raised with every change of what a plan compiles to: the robot, the fixtures' shapes, the solver's settings.
+SCENE_VERSION = 1
 TIMESTEP = 0.005  # [s] divides the control step of 50 ms exactly; 10 ms drops objects
 NUM_SUBSTEPS = round(CONTROL_DT / TIMESTEP)
 # In a state row's userdata: the arm posture that the null space pulls to, and the steps taken.
@@ -49,8 +52,8 @@ class Plan:
 
     @property
     def scene_id(self) -> str:
-        """The task's name and a hash of every number above."""
-        return f"{self.task}-{hashlib.sha256(repr(self).encode()).hexdigest()[:16]}"
+        """The task's name and a hash of every number above and of SCENE_VERSION, which stands for the code."""
+        return f"{self.task}-{hashlib.sha256(f'{SCENE_VERSION} {self!r}'.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.z1_envs.kitchen.play import TASKS, all_of, follow_expert, robot_touches, started
+from z1_envs.kitchen import scene as scene_module
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.objects import KINDS
 from z1_envs.kitchen.physics import check_sizes
@@ -128,3 +129,10 @@ def test_one_path_does_not_fit_all_scenes(task: str, limit: float) -> None:
             won |= others.step(all_of(others), np.repeat(action[leader : leader + 1], 30, axis=0)).success
         rates.append(won.mean())
     assert np.mean(rates) < limit, rates
+
+
+def test_a_new_version_of_the_compiler_makes_other_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_scene("OpenDrawer", 0).plan
+    before = plan.scene_id
+    monkeypatch.setattr(scene_module, "SCENE_VERSION", scene_module.SCENE_VERSION + 1)
+    assert plan.scene_id != before
