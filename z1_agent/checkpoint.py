@@ -84,6 +84,13 @@ def save(path: Path, policy: Pi05Policy, *, task: str, backend: str, trainer: Tr
     _swap(aside, path)
 
 
+def exists(path: Path) -> bool:
+    """Whether there is a checkpoint at `path`. One whose replacement was interrupted is put back first."""
+    path = Path(path)
+    _finish_interrupted(path)
+    return path.exists()
+
+
 def load(path: Path) -> Checkpoint:
     """The checkpoint in the directory `path`, on the CPU, weights in the precision they were saved in.
 

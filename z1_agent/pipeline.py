@@ -104,11 +104,11 @@ def stream_seed(seed: int, name: str) -> int:
 
 def _learn_from_demonstrations(training: Training, events: SummaryWriter) -> Pi05Policy:
     run, config = training.run, training.config
-    if run.sft_checkpoint.exists():
+    if checkpoint.exists(run.sft_checkpoint):
         return checkpoint.load_policy(run.sft_checkpoint)
     demos = _demonstrations(training)
     policy, resume = new_policy(config, demos), None
-    if run.checkpoint.exists():
+    if checkpoint.exists(run.checkpoint):
         saved = checkpoint.load(run.checkpoint)
         policy, resume = saved.policy, saved.trainer
     first = len(resume.values["success"]) if resume is not None else 0

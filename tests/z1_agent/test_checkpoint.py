@@ -102,6 +102,15 @@ def test_a_crash_while_saving_leaves_the_old_checkpoint(saved, nano_policy, monk
     assert [entry.name for entry in path.parent.iterdir()] == ["run"]
 
 
+def test_a_checkpoint_between_its_renames_exists(saved):
+    _, path = saved
+    assert checkpoint.exists(path)
+    path.rename(path.with_name(path.name + ".old"))
+    assert checkpoint.exists(path)
+    assert path.exists()
+    assert not checkpoint.exists(path.with_name("none"))
+
+
 @pytest.mark.parametrize("rename_index", [0, 1])
 def test_a_crash_between_the_renames_is_finished_later(saved, nano_policy, monkeypatch, rename_index):
     policy, path = saved
