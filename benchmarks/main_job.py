@@ -18,7 +18,7 @@ from typing import Any
 CONTROL = """
 import dataclasses, json, sys, torch
 from pathlib import Path
-from z1_agent.control import more_sft
+from z1_agent.cost_control import more_sft
 from z1_agent.presets import PRESETS
 from z1_agent.run import Run
 torch.set_num_threads(1)

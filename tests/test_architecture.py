@@ -150,6 +150,12 @@ def test_every_module_says_what_it_is_and_owes_nothing(path: Path) -> None:
         assert word not in text, f"{name_of(path)} contains {word}: do it, or open an issue"
 
 
+def test_the_agents_map_names_every_module() -> None:
+    words = set((ast.get_docstring(tree_of(MODULES["z1_agent"])) or "").split())
+    modules = {path.stem for path in (ROOT / "z1_agent").glob("*.py")} - {"__init__"}
+    assert modules <= words
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_no_function_swallows_keywords(path: Path) -> None:
     for node in ast.walk(tree_of(path)):

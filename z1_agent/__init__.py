@@ -8,15 +8,18 @@ flow          Flow-SDE and flow matching, pure functions of a velocity field
 policy        Policy protocol; Pi05Policy = observation + pi05 + flow
 tree          RolloutTree: decisions as arrays, parents before children
 rollout       growing a tree in a branching vector env
-advantage     returns, group and tree advantages
+advantage     outcomes → returns → advantages within a group
 loss          clipped surrogate
 trainable     which tensors learn
 checkpoint    save, load, resume: safetensors and a manifest
+sft           demonstrations → policy, until held-out success stops rising
+grpo          the loop: roll, judge, learn
 openpi_names  tensor names of openpi checkpoints → ours
 presets       the configuration of a whole training, and the named ones
 run           the directory of a training: what is in it, who may go on with it
 pipeline      demonstrations → SFT → evaluation → GRPO → evaluation, stage by stage
 recording     films of a policy or of the expert
 result report curves   what was found: result.json, and one HTML page
+cost_control  what a training's CPU time buys when all of it goes into SFT
 console doctor cli     the command `z1`
 """
