@@ -178,6 +178,9 @@ class Record:
         task = _task_with_scene(loaded.task if self.task is None and loaded is not None else str(self.task))
         if loaded is None and task not in EXPERTS:
             raise ValueError(f"{task} has no scripted expert yet; choose among {', '.join(EXPERTS)}")
+        there = [str(self.out / film) for film in ("rollout.mp4", "tree.mp4") if (self.out / film).exists()]
+        if there:
+            raise ValueError(f"there are films already: {', '.join(there)}; move them away, or give another --out")
         doctor.draw_test_frame()
         _make_directory(self.out)
         films = Films(

@@ -52,6 +52,7 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
     for file in saved.iterdir():
         (cut / file.name).write_bytes(file.read_bytes()[: -100 if file.suffix == ".safetensors" else None])
     (used / "notes.txt").write_text("mine")
+    (used / "tree.mp4").write_text("mine")
     cases = {
         "train OpenDrawr": "unknown task 'OpenDrawr': did you mean OpenDrawer",
         "train TurnOnStove": "TurnOnStove has no scripted expert to learn from yet; choose among OpenDrawer",
@@ -80,6 +81,7 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
         f"eval {saved} --json {used}": f"{used} is a directory, --json takes a file",
         "record --task OpenDrawer --horizon 0": "--horizon must be at least 1, got 0",
         "record --task OpenDrawer --out /proc/x": "cannot write to /proc/x",
+        f"record --task OpenDrawer --out {used}": f"already: {used / 'tree.mp4'}; move them away, or give another",
         "record": "give --task for the scripted expert, or --checkpoint",
         "record --task TurnOnStove": "the kitchen has no scene for TurnOnStove yet",
         f"record --task OpenDrawer --out {used / 'notes.txt'}": "is a file, expected a directory",
