@@ -7,6 +7,9 @@ A worker that dies (killed, out of memory, a crash in a renderer) is restarted. 
 the last state that passed through the pipe, plus the steps since: with exact snapshots and deterministic
 envs that is the same lane, bit for bit. A command that kills its worker twice is not tried again.
 
+Commands are numbered and so are their answers: one that nobody waited for, because of a Ctrl-C, is not taken
+for the next command's.
+
 Workers are spawned, not forked (renderers and BLAS do not survive a fork), so a script that starts them needs
 `if __name__ == "__main__":`. They compute with one BLAS thread, for bits change with the number of threads.
 """
@@ -145,6 +148,7 @@ class WorkerLane:
         self._lane_index = lane_index
         self._block: ObservationBlock | None = None
         self._pending: tuple[str, tuple[Any, ...]] = ("", ())
+        self._unanswered: dict[int, tuple[str, tuple[Any, ...]]] = {}
         # Commands that lead from a fresh env to this moment, and those that lead to its scene.
         self._log: list[tuple[str, tuple[Any, ...]]] = []
         self._scene_log: list[tuple[str, tuple[Any, ...]]] = []
@@ -174,8 +178,10 @@ class WorkerLane:
     def send(self, command: str, *arguments: Any) -> None:
         """Starts a method of `Lane`."""
         self._pending = (command, arguments)
+        self._number += 1
+        self._unanswered[self._number] = self._pending
         with contextlib.suppress(OSError):  # a dead worker shows when its answer is awaited
-            self._connection.send(self._pending)
+            self._connection.send((self._number, command, arguments))
 
     def receive(self) -> Any:
         """What the method returned. Restarts a worker that died; raises what the method raised."""
@@ -183,13 +189,13 @@ class WorkerLane:
             result = self._reply()
         except _WorkerDiedError:
             result = self._recover()
-        self._remember(result)
+        self._remember(self._pending, result)
         return result
 
     def close(self) -> None:
         """Ends the process and frees the shared memory; harmless where both are gone."""
         with contextlib.suppress(OSError):
-            self._connection.send(("close", ()))
+            self._connection.send((self._number + 1, "close", ()))
         self._process.join(_CLOSE_TIMEOUT)
         if self._process.is_alive():
             self._process.kill()
@@ -201,6 +207,7 @@ class WorkerLane:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, remote = context.Pipe()
+        self._number = 0  # of the last command; what the worker says unasked, its description, has 0 too
         self._process = context.Process(
             target=_serve, args=(remote, self._make_env), name=f"lane-{self._lane_index}", daemon=True
         )
@@ -209,10 +216,17 @@ class WorkerLane:
         remote.close()  # the worker's copy is the only one now: when it dies, we read the end of the pipe
 
     def _reply(self) -> Any:
-        try:
-            failure, result = self._connection.recv()
-        except (EOFError, OSError):
-            raise _WorkerDiedError from None
+        """The answer to the last command; older ones that nobody has read are noted in the log."""
+        while True:
+            try:
+                number, failure, result = self._connection.recv()
+            except (EOFError, OSError):
+                raise _WorkerDiedError from None
+            request = self._unanswered.pop(number, None)
+            if number == self._number:
+                break
+            if request is not None and failure is None:
+                self._remember(request, result)
         if failure is not None:
             error, text = failure
             error.add_note(f"in the worker of lane {self._lane_index} (process {self.pid}):\n{text}")
@@ -224,31 +238,38 @@ class WorkerLane:
     def _recover(self) -> Any:
         """A new worker, brought to this moment, gets the pending command once more."""
         pending = self._pending
+        *unread, _ = self._unanswered.values()
+        self._unanswered = {}
         fate = self._fate()
         self._connection.close()
         self._pending = ("", ())
         self._start()
         self.describe()
         try:
-            for command, arguments in [*self._log, pending]:
+            for command, arguments in self._log:
                 self.send(command, *arguments)
-                result = self._reply()
+                self._reply()
+            for command, arguments in unread:
+                self.send(command, *arguments)
+                with contextlib.suppress(Exception):  # nobody was there to hear of it the first time
+                    self._remember(self._pending, self._reply())
+            self.send(pending[0], *pending[1])
+            return self._reply()
         except _WorkerDiedError:
             raise WorkerError(
                 f"the worker of lane {self._lane_index} {fate} at {pending[0]!r}, and its successor "
                 f"{self._fate()} as well. Run this lane in process (workers=0) to see why"
             ) from None
-        return result
 
-    def _remember(self, result: Any) -> None:
+    def _remember(self, request: tuple[str, tuple[Any, ...]], result: Any) -> None:
         """Keeps the log short: a seeded reset or a state that passed by replaces what came before."""
-        command, arguments = self._pending
+        command, arguments = request
         if command == "reset":
             seeded = arguments[0] is not None
-            self._log = [self._pending] if seeded else [*self._log, self._pending]
+            self._log = [request] if seeded else [*self._log, request]
             self._scene_log = list(self._log)
         elif command == "step":
-            self._log.append(self._pending)
+            self._log.append(request)
         elif command == "save":
             self._log = [*self._scene_log, ("restore", result)]
         elif command == "restore" or (command == "restore_if_same_scene" and result):
@@ -282,14 +303,14 @@ def _serve(connection: Connection, make_env: Callable[[], gym.Env]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who closes us
     try:
         lane = Lane(make_env())
-        connection.send((None, lane.description))
+        connection.send((0, None, lane.description))
     except Exception as error:
-        connection.send((_portable(error), None))
+        connection.send((0, _portable(error), None))
         return
     block: ObservationBlock | None = None
     with contextlib.suppress(EOFError, ConnectionResetError):  # the parent is gone
-        while (request := connection.recv())[0] != "close":
-            command, arguments = request
+        while (request := connection.recv())[1] != "close":
+            number, command, arguments = request
             try:
                 if command == "attach":
                     block, result = ObservationBlock(arguments[1], arguments[0]), None
@@ -298,9 +319,9 @@ def _serve(connection: Connection, make_env: Callable[[], gym.Env]) -> None:
                     if command in ("reset", "step") and block is not None:
                         block.write(result[0])
                         result = (None, *result[1:])
-                connection.send((None, result))
+                connection.send((number, None, result))
             except Exception as error:
-                connection.send((_portable(error), None))
+                connection.send((number, _portable(error), None))
     lane.close()
     if block is not None:
         block.release()

@@ -151,3 +151,47 @@ def test_a_block_carries_observations_and_refuses_other_shapes() -> None:
     block.release()
     with pytest.raises(ValueError, match="closed"):
         block.read()
+
+
+class Interrupted:
+    """Stands in for a lane's connection: Ctrl-C while the answer to the next command is awaited."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+    def recv(self) -> Any:
+        raise KeyboardInterrupt
+
+
+def test_after_ctrl_c_every_lane_answers_what_it_is_asked(nothing_left: None) -> None:
+    calm = LaneVectorEnv(limited_touchy, num_envs=2)
+    envs = LaneVectorEnv(limited_touchy, num_envs=2, workers=2)
+    chunk = np.full((2, 2, 2), 0.25, dtype=np.float32)
+    try:
+        for each in (calm, envs):
+            each.reset(seed=0)
+        first: Any = envs._lanes[0]
+        first._connection = Interrupted(first._connection)
+        with pytest.raises(KeyboardInterrupt):
+            envs.step(chunk)  # neither answer is read
+        first._connection = first._connection.connection
+        calm.step(chunk)  # the workers did carry it out
+        os.kill(pid_of(envs, 1), signal.SIGKILL)  # and that is not forgotten where a worker has to come back
+        for _ in range(2):
+            want, got = calm.step(chunk), envs.step(chunk)
+            np.testing.assert_array_equal(got[0]["state"], want[0]["state"])
+            np.testing.assert_array_equal(got[4]["elapsed"], want[4]["elapsed"])
+        assert [saved.info["elapsed"] for saved in envs.save()] == [6, 6]
+        with pytest.raises(KeyboardInterrupt):
+            first._connection = Interrupted(first._connection)
+            envs.step(np.full((2, 2), -1.0))  # an error that nobody has read
+        first._connection = first._connection.connection
+        envs.reset(seed=1)
+        calm.reset(seed=1)
+        want, got = calm.step(chunk), envs.step(chunk)
+        np.testing.assert_array_equal(got[0]["state"], want[0]["state"])
+    finally:
+        envs.close()
