@@ -27,7 +27,7 @@ from z1_agent.policy import Pi05Policy, PolicyConfig
 from z1_agent.presets import TrainConfig
 from z1_agent.recording import Films, film_policy
 from z1_agent.report import write_report
-from z1_agent.result import make_result
+from z1_agent.result import make_result, peak_memory
 from z1_agent.run import DEMONSTRATIONS, EVAL_RL, EVAL_SFT, RL, SFT, Run, write_text
 from z1_agent.sft import SftProgress, train_sft
 from z1_agent.tokenizer import NanoTokenizer
@@ -56,8 +56,8 @@ class Training:
         self.clock = _Clock()
 
     def record(self, stage: str, values: dict[str, Any]) -> None:
-        """One line of the log, with the time since the last one."""
-        self.run.append_log({"stage": stage, **values, **self.clock.lap()})
+        """One line of the log, with the time since the last one and the most memory so far."""
+        self.run.append_log({"stage": stage, **values, **self.clock.lap(), "peak_memory_bytes": peak_memory()})
 
 
 def train(training: Training) -> dict[str, Any]:
@@ -72,28 +72,43 @@ def train(training: Training) -> dict[str, Any]:
 
 
 def _train(training: Training) -> dict[str, Any]:
+    run = training.run
+    with training.stop.listen(training.console):
+        if not run.result.exists():
+            _warn_of_other_commits(training)
+            with SummaryWriter(run.events) as events:
+                policy = _learn_from_demonstrations(training, events)
+                before = _evaluation(training, policy, EVAL_SFT)
+                policy = _improve_by_trying(training, policy, events)
+                after = _evaluation(training, policy, EVAL_RL)
+            result = make_result(run, training.config, before, after)
+            write_text(run.result, json.dumps(result, indent=1, allow_nan=False))
+        if not run.report.exists():
+            _film(training)
+            write_report(run)
+    return json.loads(run.result.read_text(encoding="utf-8"))
+
+
+def _warn_of_other_commits(training: Training) -> None:
+    commits = training.run.about().get("commits", [])
+    if commits:
+        training.console.print(f"Begun with commit {commits[0]}, gone on with {', '.join(map(str, commits[1:]))}")
+
+
+def _film(training: Training) -> None:
     run, config = training.run, training.config
-    with training.stop.listen(training.console), SummaryWriter(run.events) as events:
-        policy = _learn_from_demonstrations(training, events)
-        before = _evaluation(training, policy, EVAL_SFT)
-        policy = _improve_by_trying(training, policy, events)
-        after = _evaluation(training, policy, EVAL_RL)
-        result = make_result(run, config, before, after)
-        write_text(run.result, json.dumps(result, indent=1, allow_nan=False))
-        films = Films(
-            task=config.task,
-            horizon=config.horizon,
-            trunk_len=_third_of_a_success(after),
-            seed=stream_seed(config.seed, "films"),
-            rollout=run.rollout_video,
-            tree=run.tree_video,
-        )
-        try:
-            film_policy(policy, films, image_px=config.image_px)
-        except RenderError as error:
-            training.console.print(f"No videos: {error}")
-        write_report(run)
-    return result
+    films = Films(
+        task=config.task,
+        horizon=config.horizon,
+        trunk_len=_third_of_a_success(Report.from_json(run.eval_rl.read_text(encoding="utf-8"))),
+        seed=stream_seed(config.seed, "films"),
+        rollout=run.rollout_video,
+        tree=run.tree_video,
+    )
+    try:
+        film_policy(checkpoint.load_policy(run.checkpoint), films, image_px=config.image_px)
+    except RenderError as error:
+        training.console.print(f"No videos: {error}")
 
 
 def stream_seed(seed: int, name: str) -> int:
@@ -157,8 +172,8 @@ def _demonstrations(training: Training) -> Demonstrations:
     training.run.keep_log(lambda line: line["stage"] != DEMONSTRATIONS)  # collected again by whoever needs them
     training.clock.lap()
     demos = collect_demonstrations(training.config)
-    values = {"episodes": demos.num_episodes, "attempts": demos.attempts, "env_steps": len(demos.actions)}
-    training.record(DEMONSTRATIONS, values)
+    values = {"episodes": demos.num_episodes, "attempts": demos.attempts, "kept_steps": len(demos.actions)}
+    training.record(DEMONSTRATIONS, {**values, "env_steps": demos.simulated_steps})
     training.console.print(f"{demos.num_episodes} demonstrations, {len(demos.actions)} steps")
     return demos
 
@@ -237,6 +252,7 @@ def _evaluation(training: Training, policy: Pi05Policy, stage: str) -> Report:
     file = run.eval_sft if stage == EVAL_SFT else run.eval_rl
     if file.exists():
         return Report.from_json(file.read_text(encoding="utf-8"))
+    run.keep_log(lambda line: line["stage"] != stage)  # of an evaluation whose report was lost
     training.clock.lap()
     envs = eval_envs(config, training.num_threads, config.eval_episodes)
     with Bar(

@@ -1,6 +1,7 @@
 """The directory of one training: what is in it, and who may go on with it.
 
-config.json                    resolved configuration, command, commit and versions, before the first step
+config.json                    resolved configuration, command, commit and versions, before the first step; `commits`
+                               where another one has gone on with it
 checkpoint/                    the present policy with the trainer's state
 sft/                           the policy after SFT
 eval_sft.json  eval_rl.json    the two evaluations
@@ -95,6 +96,13 @@ class Run:
         lines = [json.dumps(line) + "\n" for line in self.log() if wanted(line)]
         write_text(self._log, "".join(lines))
 
+    def note_commit(self, commit: str | None) -> None:
+        """Adds `commit` to config.json's `commits` where it is not the one that the run has last gone on with."""
+        about = self.about()
+        commits = about.get("commits", [about["commit"]])
+        if commits[-1] != commit:
+            write_text(self._config, json.dumps(about | {"commits": [*commits, commit]}, indent=1))
+
     def about(self) -> dict[str, Any]:
         """config.json."""
         return json.loads(self._config.read_text(encoding="utf-8"))
@@ -116,6 +124,8 @@ def open_run(path: Path, config: TrainConfig, *, preset: str, command: Sequence[
         _check_same(run.about(), json.loads(json.dumps(about)), path)
         if run.log():
             run.keep_log(lambda _line: True)  # nothing may be appended to half a line
+        if not run.result.exists():
+            run.note_commit(about["commit"])
         return run
     if path.exists() and (not path.is_dir() or any(file.name != LOCK_FILE for file in path.iterdir())):
         if config_file.is_file():

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from z1_agent import checkpoint, doctor
+from z1_agent import run as run_module
 from z1_agent.advantage import GroupFilter
 from z1_agent.console import Stopped, StopRequest
 from z1_agent.grpo import GrpoConfig
@@ -33,7 +35,7 @@ from z1_envs.kitchen.cameras import RenderError
 ROOT = Path(__file__).parents[2]
 CONFIG = smoke("CloseSingleDoor")
 # What two equal runs may differ in; the commit where somebody commits between them.
-TIMES = ("wall_seconds", "cpu_seconds", "peak_memory_bytes", "commit")
+TIMES = ("wall_seconds", "cpu_seconds", "peak_memory_bytes", "commit", "commits")
 
 
 class StopAfter(StopRequest):
@@ -148,13 +150,33 @@ def test_stopping_twice_and_going_on_equals_going_straight(
     assert not run.tree_video.exists()
 
 
-def test_a_finished_run_that_is_resumed_learns_nothing_more(straight: Run) -> None:
-    before = load_file(straight.checkpoint / "model.safetensors")
-    log = straight.log()
-    go(begin(straight.path, resume=True))
-    after = load_file(straight.checkpoint / "model.safetensors")
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert straight.log() == log
+def test_a_finished_run_that_is_resumed_is_reported_as_it_is(straight: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "_commit", lambda: "another")
+    before = {file: file.read_bytes() for file in straight.path.rglob("*") if file.is_file() and file.name != "lock"}
+    assert go(begin(straight.path, resume=True)) == json.loads(straight.result.read_text())
+    after = {file: file.read_bytes() for file in straight.path.rglob("*") if file.is_file() and file.name != "lock"}
+    assert after == before
+
+
+def test_what_another_commit_goes_on_with_names_both(
+    straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As if the process had ended between the last line of the log and the file that it is about.
+    run = Run(tmp_path / "run")
+    shutil.copytree(straight.path, run.path)
+    for file in (run.eval_rl, run.result, run.report):
+        file.unlink()
+    lines = [line | {"peak_memory_bytes": 10**12} if line["stage"] == SFT else line for line in run.log()]
+    (run.path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setattr(run_module, "_commit", lambda: "another")
+    result = train(Training(begin(run.path, resume=True), CONFIG, Console(width=200), StopRequest()))
+    begun = straight.about()["commit"]
+    assert (result["commit"], result["commits"]) == (begun, [begun, "another"])
+    assert result["versions"] == straight.about()["versions"]
+    assert capsys.readouterr().out.count(f"Begun with commit {begun}, gone on with another") == 1
+    assert result["peak_memory_bytes"] == 10**12
+    assert [line["stage"] for line in run.log()].count("eval_rl") == 1
+    assert result["env_steps"] == json.loads(straight.result.read_text())["env_steps"]
 
 
 def test_a_damaged_checkpoint_is_refused(straight: Run, tmp_path: Path) -> None:
@@ -255,7 +277,7 @@ def test_a_setting_that_makes_no_sense_is_refused_with_what_came(make: Any, valu
 
 
 def test_images_must_fit_the_patches() -> None:
-    with pytest.raises(ValueError, match="image_px must be a multiple of 16.*got 50"):
+    with pytest.raises(ValueError, match=r"image_px must be a multiple of 16.*got 50"):
         dataclasses.replace(CONFIG, obs="pixels", image_px=50)
     assert pi05_nano(scene_width=0, vision=True, image_px=128).vision.num_tokens == 64  # pyright: ignore[reportOptionalMemberAccess]
     assert pi05_nano(scene_width=0, vision=True).vision.num_tokens == 16  # pyright: ignore[reportOptionalMemberAccess]

@@ -22,7 +22,8 @@ class Demonstrations:
     """N steps of successful episodes, one episode after the other.
 
     observation: arrays [N, …] by key, `instruction` among them. actions: float32 [N, 12], what the expert
-    wanted. episode: int [N], which episode a step is of. attempts: episodes run to get them.
+    wanted. episode: int [N], which episode a step is of. attempts: episodes run to get them, failures included;
+    simulated_steps: of all of these; 0 where nobody counted.
     """
 
     task: str
@@ -31,6 +32,7 @@ class Demonstrations:
     actions: NDArray[np.float32]
     episode: NDArray[np.int64]
     attempts: int
+    simulated_steps: int = 0
 
     @property
     def num_episodes(self) -> int:
@@ -67,10 +69,11 @@ def collect(
     envs = KitchenVectorEnv(task, num_envs=num_episodes, obs=obs, image_px=image_px, horizon=horizon)
     rng = np.random.default_rng([seed, *b"demonstration noise"])
     episodes: list[tuple[dict[str, list], list]] = []
-    attempts = 0
+    attempts = simulated_steps = 0
     for round_index in range(_MAX_ROUNDS):
-        won = _run_round(envs, task, seed + round_index * num_episodes, noise, rng)
+        won, num_steps = _run_round(envs, task, seed + round_index * num_episodes, noise, rng)
         attempts += num_episodes
+        simulated_steps += num_steps
         episodes += won[: num_episodes - len(episodes)]
         if len(episodes) == num_episodes:
             break
@@ -83,14 +86,20 @@ def collect(
     actions = np.stack([action for _, rows in episodes for action in rows])
     episode = np.repeat(np.arange(num_episodes), [len(rows) for _, rows in episodes])
     return Demonstrations(
-        task=task, backend="kitchen", observation=observation, actions=actions, episode=episode, attempts=attempts
+        task=task,
+        backend="kitchen",
+        observation=observation,
+        actions=actions,
+        episode=episode,
+        attempts=attempts,
+        simulated_steps=simulated_steps,
     )
 
 
 def _run_round(
     envs: KitchenVectorEnv, task: str, seed: int, noise: float, rng: np.random.Generator
-) -> list[tuple[dict[str, list], list]]:
-    """One episode per lane; the successful ones as lists of rows, in lane order."""
+) -> tuple[list[tuple[dict[str, list], list]], int]:
+    """One episode per lane: the successful ones as lists of rows, in lane order, and the steps of all."""
     observation, infos = envs.reset(seed=seed)
     assert isinstance(observation, dict)
     columns: list[dict[str, list]] = [{key: [] for key in (*observation, "instruction")} for _ in range(envs.num_envs)]
@@ -108,4 +117,4 @@ def _run_round(
         executed[lanes] = np.clip(disturbed, -1, 1)
         observation, _, _, _, infos = envs.step(executed)
         assert isinstance(observation, dict)
-    return [(columns[i], actions[i]) for i in np.flatnonzero(infos["success"])]
+    return [(columns[i], actions[i]) for i in np.flatnonzero(infos["success"])], sum(map(len, actions))
