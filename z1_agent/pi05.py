@@ -86,7 +86,8 @@ def pi05_nano(
     """The same network with about 2 M parameters, for one CPU core.
 
     `scene_width` > 0 adds four prefix tokens of privileged scene state; `vision` adds a small tower for
-    square images of `image_px`, a multiple of 16 (16 tokens each at 64). `vocab_size` leaves room above NanoTokenizer's.
+    square images of `image_px`, a multiple of 16 (16 tokens each at 64). `vocab_size` leaves room above
+    NanoTokenizer's.
     """
     heads = {"num_heads": 4, "num_kv_heads": 1, "head_width": 32}
     tower = VisionConfig(width=96, depth=3, mlp_width=192, num_heads=4, patch=NANO_PATCH, image_px=image_px)
