@@ -1,6 +1,7 @@
 """The house's plan, held by the AST: who may import whom, how long things are, what files may be called."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,10 +30,6 @@ LATE_IMPORTS = {
     "ray": "extra `ray`",
     "robocasa": "extra `robocasa`; importing it reads assets",
     "robosuite": "extra `robocasa`",
-    "wandb": "optional tracker",
-    "trackio": "optional tracker",
-    "h5py": "optional reader of RoboCasa demonstrations",
-    "pyarrow": "optional reader of LeRobot demonstrations",
 }
 
 
@@ -154,6 +151,17 @@ def test_the_agents_map_names_every_module() -> None:
     words = set((ast.get_docstring(tree_of(MODULES["z1_agent"])) or "").split())
     modules = {path.stem for path in (ROOT / "z1_agent").glob("*.py")} - {"__init__"}
     assert modules <= words
+
+
+@pytest.mark.parametrize("package", ["z1_envs", "z1_envs/kitchen", "z1_agent"])
+def test_every_module_is_on_its_package_s_map(package: str) -> None:
+    folder = ROOT / package
+    docstring = ast.get_docstring(tree_of(folder / "__init__.py")) or ""
+    # Lines of two columns: the modules, then, after two spaces at least, what they are.
+    columns = re.findall(r"^ *(\w+(?:,? \w+)*)  +\S", docstring, re.MULTILINE)
+    named = set(re.findall(r"\w+", " ".join(columns)))
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
+    assert sorted(modules - named) == [], f"name these modules in the docstring of {package}/__init__.py"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -8,13 +8,17 @@
 
 Where things are:
     tasks, layout          the 24 rows; the order of every flat vector
+    registration           the 24 ids that `gym.make` and `gym.make_vec` know
     snapshot, conformance  exact snapshots of any env with all its wrappers, and the test for yours
-    branch, lanes, worker  the branching vector env; lanes of any env, in process or in worker processes
+    branch                 the branching vector env
+    actions, lane_rows     what it accepts; what every lane returned last
+    lanes                  the same over any env
+    worker, shared_memory  its lanes, in process or in worker processes; how observations come back from these
     wrappers               ActionChunk, SuccessDecay
     evaluate               protocols, success rates with intervals, paired comparisons
-    demos, video           scripted demonstrations; rollouts and trees as mp4
+    video                  rollouts and trees as mp4
     opengl                 which OpenGL backend MuJoCo can load here
-    kitchen/               the embedded simulator
+    kitchen/               the embedded simulator, with scripted experts and their demonstrations
 """
 
 import os

@@ -5,8 +5,8 @@
 A snapshot is taken a few steps into an episode and a fixed list of actions is played from it: once as the
 reference, then after restoring it in place, through pickle, after other steps, after a reset with another
 seed (and back to the same one, where the seed decides the scene), and in another process. All must agree bit
-for bit. Every layer's output is watched, so a difference is
-reported with the step, the quantity and the innermost layer that shows it.
+for bit. Every layer's output is watched, so a difference is reported with the step, the quantity and the
+innermost layer that shows it.
 
 `info["episode"]["t"]` of Gymnasium's RecordEpisodeStatistics is wall-clock time and never agrees: check the
 env without that wrapper.

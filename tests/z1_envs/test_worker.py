@@ -185,8 +185,8 @@ def test_after_ctrl_c_every_lane_answers_what_it_is_asked(nothing_left: None) ->
             np.testing.assert_array_equal(got[0]["state"], want[0]["state"])
             np.testing.assert_array_equal(got[4]["elapsed"], want[4]["elapsed"])
         assert [saved.info["elapsed"] for saved in envs.save()] == [6, 6]
+        first._connection = Interrupted(first._connection)
         with pytest.raises(KeyboardInterrupt):
-            first._connection = Interrupted(first._connection)
             envs.step(np.full((2, 2), -1.0))  # an error that nobody has read
         first._connection = first._connection.connection
         envs.reset(seed=1)
