@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 CONTROL = """
-import dataclasses, json, sys, torch
+import json, sys, torch
 from pathlib import Path
 from z1_agent.cost_control import more_sft
-from z1_agent.presets import PRESETS
+from z1_agent.presets import load_config
 from z1_agent.run import Run
 torch.set_num_threads(1)
-path, task, preset, seed = sys.argv[1:]
-config = dataclasses.replace(PRESETS[preset](task), seed=int(seed))
-print(json.dumps(more_sft(Run(Path(path)), config)))
+run = Run(Path(sys.argv[1]))
+print(json.dumps(more_sft(run, load_config(run.about()["config"]))))
 """
 
 
@@ -44,40 +43,57 @@ def main() -> None:
         result = json.loads((path / "result.json").read_text(encoding="utf-8"))
         rows.append({"seed": seed, "result": result, **cost})
         if not options.no_control:
-            rows[-1]["control"] = control(options.task, options.preset, seed, path)
+            rows[-1]["control"] = control(path)
         write(options.out / "summary.json", {"machine": machine(), "rows": rows})
     print(table(rows))
     print(machine())
 
 
 def train(task: str, preset: str, seed: int, path: Path) -> dict[str, float]:
-    """Runs or resumes one training in a process of its own; its CPU and wall time and peak memory.
+    """Runs or resumes one training in a process of its own; CPU and wall time and peak memory of all its processes.
 
-    A run that was complete keeps the figures of the process that completed it.
+    process.json has a line per process, those that were stopped included.
     """
     cost_file = path / "process.json"
-    if cost_file.exists():
-        return json.loads(cost_file.read_text(encoding="utf-8"))
-    command = ["z1", "train", task, "--preset", preset, "--seed", str(seed), "--out", str(path)]
-    begun = time.monotonic()
-    process = subprocess.Popen(command + (["--resume"] if path.exists() else []))
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"{' '.join(command)} failed; its output is above")
-    cost = {
-        "cpu_minutes": (usage.ru_utime + usage.ru_stime) / 60,
-        "wall_minutes": (time.monotonic() - begun) / 60,
-        "peak_gib": usage.ru_maxrss / 2**20,  # ru_maxrss is in KiB on Linux
+    costs = json.loads(cost_file.read_text(encoding="utf-8")) if cost_file.exists() else []
+    costs = [costs] if isinstance(costs, dict) else costs  # as earlier versions wrote the last process
+    if not (path / "result.json").exists():
+        command = ["z1", "train", task, "--preset", preset, "--seed", str(seed), "--out", str(path)]
+        begun = time.monotonic()
+        process = subprocess.Popen(command + (["--resume"] if path.exists() else []))
+        status, usage = wait(process.pid)
+        process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would ask for it again
+        cost = {
+            "cpu_minutes": (usage.ru_utime + usage.ru_stime) / 60,
+            "wall_minutes": (time.monotonic() - begun) / 60,
+            "peak_gib": usage.ru_maxrss / 2**20,  # ru_maxrss is in KiB on Linux
+        }
+        costs.append(cost)
+        if path.is_dir():
+            write(cost_file, costs)
+        if process.returncode != 0:
+            sys.exit(f"{' '.join(command)} failed; its output is above")
+    return {
+        "cpu_minutes": sum(cost["cpu_minutes"] for cost in costs),
+        "wall_minutes": sum(cost["wall_minutes"] for cost in costs),
+        "peak_gib": max((cost["peak_gib"] for cost in costs), default=0.0),
     }
-    write(cost_file, cost)
-    return cost
 
 
-def control(task: str, preset: str, seed: int, path: Path) -> dict[str, Any]:
+def wait(pid: int) -> tuple[int, Any]:
+    """Exit status and usage of the process. Ctrl-C reaches it too: it saves, and then has an end to wait for."""
+    while True:
+        try:
+            return os.wait4(pid, 0)[1:]
+        except KeyboardInterrupt:
+            continue
+
+
+def control(path: Path) -> dict[str, Any]:
     """The cost-matched control of the run in `path`."""
     file = path / "control.json"
     if not file.exists():
-        command = [sys.executable, "-c", CONTROL, str(path), task, preset, str(seed)]
+        command = [sys.executable, "-c", CONTROL, str(path)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         write(file, json.loads(done.stdout.splitlines()[-1]))
     return json.loads(file.read_text(encoding="utf-8"))

@@ -1,8 +1,9 @@
 """The configuration of a whole training, and the named ones."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, get_type_hints
 
 from tyro.conf import Suppress
 
@@ -94,6 +95,23 @@ def smoke(task: str) -> TrainConfig:
         eval_episodes=16,
         checkpoint_every=2,
     )
+
+
+def load_config(values: Mapping[str, Any]) -> TrainConfig:
+    """The configuration that config.json holds. Raises ValueError for fields that this program does not know."""
+    return _rebuild(TrainConfig, values, "")
+
+
+def _rebuild(kind: type, values: Mapping[str, Any], where: str) -> Any:
+    types = get_type_hints(kind)
+    unknown = sorted(where + name for name in values.keys() - types.keys())
+    if unknown:
+        raise ValueError(f"the configuration has unknown {', '.join(unknown)}; use the program version that wrote it")
+    given = {
+        name: _rebuild(types[name], value, f"{where}{name}.") if dataclasses.is_dataclass(types[name]) else value
+        for name, value in values.items()
+    }
+    return kind(**given)
 
 
 PRESETS: dict[str, Callable[[str], TrainConfig]] = {"cpu": cpu, "smoke": smoke}
