@@ -1,11 +1,12 @@
-"""Task-wise GRPO with shared prefixes: the loop.
+"""Task-wise GRPO with shared trunks: the loop.
 
 How it differs from the textbook:
 * A group of G rollouts shares scene, start and, early in training, a trunk of decisions that one lane rolls for
   all. Trunk decisions are not trained on; decisions shared by part of a group are, once, weighted by the sum of
   their leaves' advantages.
 * The policy is a flow: its likelihood is that of the random denoising steps of Flow-SDE, one ratio per chunk.
-* With the trunk of the network frozen, what it computed during the rollout (its K/V) is reused by every epoch.
+* With the vision-language part of the network frozen, what it computed during the rollout (the prefix: its K/V) is
+  reused by every epoch.
 
 Source: arXiv 2606.31846 (Z-1).
 """
@@ -21,7 +22,7 @@ from z1_agent.advantage import GroupCounts, GroupFilter, decayed_rewards, group_
 from z1_agent.checkpoint import TrainerState, optimizer_tensors, restore_optimizer
 from z1_agent.loss import clipped_surrogate
 from z1_agent.policy import Pi05Policy
-from z1_agent.rollout import LinearPrefix, grow
+from z1_agent.rollout import LinearTrunk, grow
 from z1_agent.trainable import select
 from z1_envs.branch import BranchVectorEnv
 
@@ -30,7 +31,7 @@ from z1_envs.branch import BranchVectorEnv
 class GrpoConfig:
     """One iteration rolls `num_groups` groups of `group_size` and trains `epochs` times on what they show.
 
-    prefix: schedule of the shared trunk. gamma: success-aware decay per chunk. clip: of the ratio.
+    trunk: schedule of the shared decisions. gamma: success-aware decay per chunk. clip: of the ratio.
     minibatch_size: decisions per optimiser step. learning_rate: of the first iteration, from where it falls linearly
     to `final_rate_share` of it in the last.
 
@@ -40,7 +41,7 @@ class GrpoConfig:
     num_iterations: int = 90
     num_groups: int = 16
     group_size: int = 8
-    prefix: LinearPrefix = field(default_factory=lambda: LinearPrefix(start=2, until=0.2))
+    trunk: LinearTrunk = field(default_factory=lambda: LinearTrunk(start=2, until=0.2))
     gamma: float = 0.998
     keep: GroupFilter = field(default_factory=GroupFilter)
     clip: float = 0.2
@@ -77,7 +78,7 @@ class IterationLog:
     iteration: int
     success: float
     chunks: float
-    prefix: int
+    trunk_len: int
     groups: GroupCounts
     trained_nodes: int
     first_ratio: float
@@ -120,7 +121,7 @@ def train_grpo(
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
 
         # Roll: every group from a new scene, splitting where the schedule says.
-        plan = config.prefix.plan(progress, config.group_size)
+        plan = config.trunk.plan(progress, config.group_size)
         tree = grow(envs, policy, plan, seed=int(rng.integers(2**62)), generator=generator)
 
         # Judge: outcomes → advantages of leaves → weights of decisions.
@@ -150,7 +151,7 @@ def train_grpo(
             iteration=iteration,
             success=float(np.average(tree.success, weights=tree.weight)),
             chunks=float(np.average(tree.depth[tree.leaf] + 1, weights=tree.weight)),
-            prefix=plan.splits[0][0],
+            trunk_len=plan.splits[0][0],
             groups=groups,
             trained_nodes=len(nodes),
             first_ratio=first_ratio,

@@ -10,7 +10,7 @@ from tyro.conf import Suppress
 from z1_agent.flow import FlowSDE
 from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import NANO_PATCH
-from z1_agent.rollout import LinearPrefix
+from z1_agent.rollout import LinearTrunk
 from z1_agent.sft import SftConfig
 from z1_envs.kitchen.cameras import MAX_PX, MIN_PX
 from z1_envs.kitchen.env import ObsMode
@@ -90,7 +90,7 @@ def smoke(task: str) -> TrainConfig:
             steps_per_round=40,
             max_rounds=2,
         ),
-        grpo=GrpoConfig(num_iterations=4, num_groups=8, group_size=4, prefix=LinearPrefix(start=1), minibatch_size=64),
+        grpo=GrpoConfig(num_iterations=4, num_groups=8, group_size=4, trunk=LinearTrunk(start=1), minibatch_size=64),
         validation_episodes=8,
         eval_episodes=16,
         checkpoint_every=2,

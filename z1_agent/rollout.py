@@ -1,6 +1,6 @@
 """Growing a rollout tree: where lanes split, and the loop that rolls them.
 
-    plan = shared_prefix(decision=3, width=8)
+    plan = shared_trunk(decision=3, width=8)
     tree = grow(envs, policy, plan, seed=0, generator=torch.Generator().manual_seed(0))
 
 A group of G lanes starts as one cluster of G, of which only the first lane moves. At a split every cluster
@@ -48,7 +48,7 @@ def flat(group_size: int) -> BranchPlan:
     return BranchPlan(((0, group_size),))
 
 
-def shared_prefix(decision: int, group_size: int) -> BranchPlan:
+def shared_trunk(decision: int, group_size: int) -> BranchPlan:
     """One lane per group runs `decision` decisions, then all do."""
     return BranchPlan(((decision, group_size),))
 
@@ -66,8 +66,8 @@ def binary_tree(decision: int, depth: int) -> BranchPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearPrefix:
-    """The paper's schedule: the shared prefix shrinks linearly from `start` decisions to 0.
+class LinearTrunk:
+    """The paper's schedule: the shared trunk shrinks linearly from `start` decisions to 0.
 
     It reaches 0 after `until` of the training's iterations, a share in (0, 1].
 
@@ -86,7 +86,7 @@ class LinearPrefix:
     def plan(self, progress: float, group_size: int) -> BranchPlan:
         """The plan when `progress` in [0, 1] of the training is done."""
         decisions = round(self.start * max(0.0, 1.0 - progress / self.until))
-        return shared_prefix(decisions, group_size)
+        return shared_trunk(decisions, group_size)
 
 
 @dataclass

@@ -8,11 +8,11 @@ import torch
 from tests.z1_agent.reach_env import ReachEnv
 from z1_agent.checkpoint import TrainerState
 from z1_agent.grpo import GrpoConfig, IterationLog, train_grpo
-from z1_agent.rollout import LinearPrefix
+from z1_agent.rollout import LinearTrunk
 from z1_envs.lanes import LaneVectorEnv
 
 CONFIG = GrpoConfig(
-    num_iterations=4, num_groups=4, group_size=4, prefix=LinearPrefix(start=1), minibatch_size=32, learning_rate=3e-4
+    num_iterations=4, num_groups=4, group_size=4, trunk=LinearTrunk(start=1), minibatch_size=32, learning_rate=3e-4
 )
 
 
@@ -36,7 +36,7 @@ def weights(policy) -> dict[str, torch.Tensor]:
 
 
 def test_a_trivial_env_is_learned(nano_policy):
-    config = replace(CONFIG, num_iterations=20, num_groups=8, group_size=8, prefix=LinearPrefix(start=0))
+    config = replace(CONFIG, num_iterations=20, num_groups=8, group_size=8, trunk=LinearTrunk(start=0))
     logs, _ = train(nano_policy(executed_len=3), config)
     success = [log.success for log in logs]
     assert np.mean(success[:2]) < 0.55, success

@@ -25,7 +25,7 @@ from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import pi05_nano
 from z1_agent.pipeline import Training, stream_seed, train
 from z1_agent.presets import PRESETS, TrainConfig, cpu, smoke
-from z1_agent.rollout import LinearPrefix
+from z1_agent.rollout import LinearTrunk
 from z1_agent.run import RL, SFT, Run, RunError, open_run
 from z1_agent.sft import SftConfig
 from z1_envs.evaluate import Report
@@ -265,7 +265,7 @@ def test_bad_counts_and_tasks_are_refused() -> None:
         (GrpoConfig, {"gamma": 0.0, "clip": 1.0, "learning_rate": 0.0, "final_rate_share": 1.01}),
         (GrpoConfig, {"weight_decay": -0.1, "grad_clip": 0.0}),
         (GroupFilter, {"low": 0.99, "high": 1.01}),
-        (LinearPrefix, {"start": -1, "until": 0.0}),
+        (LinearTrunk, {"start": -1, "until": 0.0}),
         (SftConfig, {"num_demos": 0, "batch_size": 0, "steps_per_round": 0, "max_rounds": 0, "patience": 0}),
         (SftConfig, {"warmup_steps": 0, "ema_decay": 1.0, "learning_rate": 0.0, "demo_noise": -0.1}),
     ],

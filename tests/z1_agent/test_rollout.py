@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.z1_agent.reach_env import HORIZON, ReachEnv
-from z1_agent.rollout import BranchPlan, LinearPrefix, binary_tree, flat, grow, shared_prefix
+from z1_agent.rollout import BranchPlan, LinearTrunk, binary_tree, flat, grow, shared_trunk
 from z1_agent.tree import RolloutTree, concatenate
 from z1_envs.lanes import LaneVectorEnv
 
@@ -30,7 +30,7 @@ def test_binary_tree_splits_where_the_paper_says():
 
 
 def test_linear_schedule_by_hand():
-    schedule = LinearPrefix(start=4, until=0.5)
+    schedule = LinearTrunk(start=4, until=0.5)
     decisions = [schedule.plan(progress, 8).splits[0][0] for progress in (0.0, 0.125, 0.25, 0.5, 1.0)]
     assert decisions == [4, 3, 2, 0, 0]
 
@@ -59,7 +59,7 @@ def test_flat_plan_is_one_path_per_lane(nano_policy):
 
 
 def test_trunk_is_shared_and_not_trained(nano_policy):
-    tree = grow_reach(nano_policy, shared_prefix(2, 4))
+    tree = grow_reach(nano_policy, shared_trunk(2, 4))
     assert (tree.parent < 0).sum() == 3  # one root per group
     np.testing.assert_array_equal(tree.trainable, tree.depth >= 2)
     for group in range(3):
@@ -83,7 +83,7 @@ def test_parents_come_first_and_depth_counts_them(nano_policy):
 
 
 def test_shared_steps_are_simulated_once(nano_policy):
-    plan = shared_prefix(2, 4)
+    plan = shared_trunk(2, 4)
     tree = grow_reach(nano_policy, plan, lines=OUT_OF_REACH)
     alone = int((tree.elapsed * tree.weight).sum())
     shared = 3 * (plan.group_size - 1) * 2 * CHUNK  # groups · followers · trunk
@@ -91,7 +91,7 @@ def test_shared_steps_are_simulated_once(nano_policy):
 
 
 def test_a_trunk_that_ends_early_counts_for_all_its_lanes(nano_policy):
-    tree = grow_reach(nano_policy, shared_prefix(HORIZON, 4))  # no episode has that many decisions
+    tree = grow_reach(nano_policy, shared_trunk(HORIZON, 4))  # no episode has that many decisions
     assert len(tree.leaf) == 3
     assert (tree.weight == 4).all()
     assert not tree.trainable.any()
@@ -120,7 +120,7 @@ def test_sum_over_leaves_is_the_update_of_stored_copies(nano_policy):
 
 
 def test_concatenated_trees_keep_their_groups_apart(nano_policy):
-    a, b = grow_reach(nano_policy, flat(2)), grow_reach(nano_policy, shared_prefix(1, 2), seed=7)
+    a, b = grow_reach(nano_policy, flat(2)), grow_reach(nano_policy, shared_trunk(1, 2), seed=7)
     both = concatenate([a, b])
     assert len(both) == len(a) + len(b)
     assert set(both.group[len(a) :]) == {3, 4, 5}
