@@ -189,7 +189,7 @@ def _layouts(config: PolicyConfig) -> dict[str, list[list[Any]]]:
 
 def _policy_config(values: dict[str, Any]) -> PolicyConfig:
     model = dict(values["model"])
-    model["trunk"], model["expert"] = GemmaConfig(**model["trunk"]), GemmaConfig(**model["expert"])
+    model["vlm"], model["expert"] = GemmaConfig(**model["vlm"]), GemmaConfig(**model["expert"])
     model["vision"] = None if model["vision"] is None else VisionConfig(**model["vision"])
     return PolicyConfig(
         model=Pi05Config(**model),

@@ -14,7 +14,7 @@ _RULES = [
             r"paligemma_with_expert\.paligemma\.model\.language_model\.embed_tokens\.weight",
             r"embedding.weight",
         ),
-        (r"paligemma_with_expert\.paligemma\.model\.language_model\.(.+)", r"trunk.\1"),
+        (r"paligemma_with_expert\.paligemma\.model\.language_model\.(.+)", r"vlm.\1"),
         (r"paligemma_with_expert\.gemma_expert\.model\.(.+)", r"expert.\1"),
         (r"paligemma_with_expert\.paligemma\.model\.multi_modal_projector\.linear\.(.+)", r"projector.\1"),
         (r"paligemma_with_expert\.paligemma\.model\.vision_tower\.vision_model\.(.+)", r"vision.\1"),

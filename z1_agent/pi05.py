@@ -1,13 +1,13 @@
-"""The π0.5 network: a vision-language trunk encoded once, an action expert that reads its keys and values.
+"""The π0.5 network: a vision-language model encoded once, an action expert that reads its keys and values.
 
 Data flow, with B samples, P prefix tokens, H actions per chunk and A action entries::
 
-    images | scene | language ──► trunk ──► Prefix: keys and values per layer [B, kv_heads, P, head_width]
+    images | scene | language ──► vlm ──► Prefix: keys and values per layer [B, kv_heads, P, head_width]
                                                │
     x [B, H, A], t [B] ──► action expert ──────┴──► velocity [B, H, A]
 
 The prefix is one bidirectional block that never sees the actions, so one encoding serves every denoising
-step, every follower that shares the observation, and every epoch while the trunk is frozen. t = 1 is
+step, every follower that shares the observation, and every epoch while the vlm is frozen. t = 1 is
 noise, t = 0 is the action.
 
 Structure and constants follow the public descriptions of PaliGemma (SigLIP, Gemma) and of π0.5: "π0.5: a
@@ -37,10 +37,10 @@ NANO_PATCH = 16  # [px]
 class Pi05Config:
     """The whole network. `vision=None` builds no tower, `scene_width=0` no scene projection.
 
-    Raises ValueError where trunk and expert cannot attend jointly.
+    Raises ValueError where vlm and expert cannot attend jointly.
     """
 
-    trunk: GemmaConfig
+    vlm: GemmaConfig
     expert: GemmaConfig
     vision: VisionConfig | None
     vocab_size: int
@@ -51,11 +51,11 @@ class Pi05Config:
 
     def __post_init__(self) -> None:
         for name in ("depth", "num_heads", "num_kv_heads", "head_width"):
-            trunk, expert = getattr(self.trunk, name), getattr(self.expert, name)
-            if trunk != expert:
+            vlm, expert = getattr(self.vlm, name), getattr(self.expert, name)
+            if vlm != expert:
                 raise ValueError(
-                    f"trunk.{name} is {trunk}, expert.{name} is {expert}: the expert attends to the "
-                    f"trunk's keys and values layer by layer, so make them equal"
+                    f"vlm.{name} is {vlm}, expert.{name} is {expert}: the expert attends to the "
+                    f"vlm's keys and values layer by layer, so make them equal"
                 )
 
 
@@ -63,7 +63,7 @@ def pi05() -> Pi05Config:
     """The published model: 3,353,433,872 parameters, images of 224 px, chunks of 50 actions of 32 entries."""
     heads = {"num_heads": 8, "num_kv_heads": 1, "head_width": 256}
     return Pi05Config(
-        trunk=GemmaConfig(width=2048, depth=18, mlp_width=16384, **heads),
+        vlm=GemmaConfig(width=2048, depth=18, mlp_width=16384, **heads),
         expert=GemmaConfig(width=1024, depth=18, mlp_width=4096, **heads),
         vision=VisionConfig(width=1152, depth=27, mlp_width=4304, num_heads=16, patch=14, image_px=224),
         vocab_size=257152,
@@ -92,7 +92,7 @@ def pi05_nano(
     heads = {"num_heads": 4, "num_kv_heads": 1, "head_width": 32}
     tower = VisionConfig(width=96, depth=3, mlp_width=192, num_heads=4, patch=NANO_PATCH, image_px=image_px)
     return Pi05Config(
-        trunk=GemmaConfig(width=64, depth=4, mlp_width=128, **heads),
+        vlm=GemmaConfig(width=64, depth=4, mlp_width=128, **heads),
         expert=GemmaConfig(width=128, depth=4, mlp_width=512, **heads),
         vision=tower if vision else None,
         vocab_size=vocab_size,
@@ -149,7 +149,7 @@ class Prefix:
         )
 
 
-class TrunkLayer(nn.Module):
+class VlmLayer(nn.Module):
     def __init__(self, config: GemmaConfig) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(config.width)
@@ -158,8 +158,8 @@ class TrunkLayer(nn.Module):
         self.mlp = GatedMLP(config)
 
 
-class Trunk(nn.Module):
-    """The vision-language trunk. Only its keys and values leave it.
+class Vlm(nn.Module):
+    """The vision-language model. Only its keys and values leave it.
 
     The published weights hold the last layer's queries, output and MLP and a final norm, which nothing
     here reads. They are kept (see `Pi05.unread`) so that a checkpoint loads and saves whole, but never
@@ -168,14 +168,14 @@ class Trunk(nn.Module):
 
     def __init__(self, config: GemmaConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(TrunkLayer(config) for _ in range(config.depth))
+        self.layers = nn.ModuleList(VlmLayer(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width)
 
     def forward(self, x: Tensor, rope: Tensor, mask: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """x [B, P, W], mask bool [B, P] → keys and values per layer."""
         cache = []
         for layer in self.layers:
-            assert isinstance(layer, TrunkLayer)
+            assert isinstance(layer, VlmLayer)
             normed = layer.attention_norm(x)
             cache.append(layer.attention.keys_values(normed, rope))
             if len(cache) < len(self.layers):
@@ -244,14 +244,14 @@ class Pi05(nn.Module):
     def __init__(self, config: Pi05Config) -> None:
         super().__init__()
         self.config = config
-        trunk, expert = config.trunk, config.expert
+        vlm, expert = config.vlm, config.expert
         if config.vision is not None:
             self.vision = VisionTower(config.vision)
-            self.projector = nn.Linear(config.vision.width, trunk.width)
+            self.projector = nn.Linear(config.vision.width, vlm.width)
         if config.scene_width > 0:
-            self.scene = nn.Linear(config.scene_width, config.num_scene_tokens * trunk.width)
-        self.embedding = nn.Embedding(config.vocab_size, trunk.width)
-        self.trunk = Trunk(trunk)
+            self.scene = nn.Linear(config.scene_width, config.num_scene_tokens * vlm.width)
+        self.embedding = nn.Embedding(config.vocab_size, vlm.width)
+        self.vlm = Vlm(vlm)
         self.expert = Expert(expert)
         self.action_in = nn.Linear(config.action_width, expert.width)
         self.action_out = nn.Linear(expert.width, config.action_width)
@@ -285,14 +285,14 @@ class Pi05(nn.Module):
                 present = token_mask.new_ones(len(part)) if image_mask is None else image_mask[camera]
                 masks.append(present[:, None].expand(part.shape[:2]))
         if scene is not None:
-            parts.append(self.scene(scene).view(len(scene), -1, self.config.trunk.width))
+            parts.append(self.scene(scene).view(len(scene), -1, self.config.vlm.width))
             masks.append(token_mask.new_ones(parts[-1].shape[:2]))
-        parts.append(self.embedding(tokens) * math.sqrt(self.config.trunk.width))
+        parts.append(self.embedding(tokens) * math.sqrt(self.config.vlm.width))
         masks.append(token_mask)
         mask = torch.cat(masks, dim=1)
         # Masked tokens take no position, so dropping them changes nothing for the others.
-        rope = rope_table(mask.cumsum(1) - 1, self.config.trunk.head_width)
-        keys, values = self.trunk(torch.cat(parts, dim=1), rope, mask)
+        rope = rope_table(mask.cumsum(1) - 1, self.config.vlm.head_width)
+        keys, values = self.vlm(torch.cat(parts, dim=1), rope, mask)
         return Prefix(keys, values, mask)
 
     def velocity(self, prefix: Prefix, x: Tensor, t: Tensor) -> Tensor:
@@ -307,11 +307,11 @@ class Pi05(nn.Module):
         return self.action_out(self.expert(self.action_in(x), condition, rope, prefix))
 
     def unread(self) -> list[str]:
-        """Names of the parameters that no computation reads (see `Trunk`): they never get a gradient."""
-        last = f"trunk.layers.{self.config.trunk.depth - 1}."
+        """Names of the parameters that no computation reads (see `Vlm`): they never get a gradient."""
+        last = f"vlm.layers.{self.config.vlm.depth - 1}."
         read = tuple(last + part for part in ("attention_norm.", "attention.k.", "attention.v."))
         tail = [name for name, _ in self.named_parameters() if name.startswith(last)]
-        return ["trunk.norm.weight", *(name for name in tail if not name.startswith(read))]
+        return ["vlm.norm.weight", *(name for name in tail if not name.startswith(read))]
 
     def _check(self, images: dict[str, Tensor] | None, scene: Tensor | None) -> None:
         if images and self.config.vision is None:
@@ -329,9 +329,9 @@ def initialise(model: Pi05) -> None:
     """Weights for training from scratch.
 
     Every modulation starts as plain RMSNorm with an open gate. The published recipe starts with closed gates,
-    for an expert beside a trained trunk; on a toy regression from scratch, open ones learn faster.
+    for an expert beside a trained vlm; on a toy regression from scratch, open ones learn faster.
     """
-    branch_scale = (2 * model.config.trunk.depth) ** -0.5
+    branch_scale = (2 * model.config.vlm.depth) ** -0.5
     for name, module in model.named_modules():
         if name.endswith(".modulation") and isinstance(module, nn.Linear):
             nn.init.zeros_(module.weight)

@@ -116,7 +116,7 @@ class Pi05Policy(nn.Module):
         self._act_noise.manual_seed(seed)
 
     def encode(self, observation: Observation) -> Prefix:
-        """The prefix of B observations, in the autograd graph where the trunk trains."""
+        """The prefix of B observations, in the autograd graph where the vision-language model trains."""
         inputs = self._read(observation, self.device)
         return self.model.encode(inputs.tokens, inputs.token_mask, inputs.images, None, inputs.scene)
 

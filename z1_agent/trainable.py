@@ -7,14 +7,14 @@ from z1_agent.policy import Pi05Policy
 # Prefixes of the network's parameter names, by what they belong to.
 GROUPS: dict[str, tuple[str, ...]] = {
     "action_expert": ("expert.", "action_in.", "action_out.", "time_in.", "time_out."),
-    "trunk": ("trunk.", "embedding."),
+    "vlm": ("vlm.", "embedding."),
     "vision": ("vision.", "projector."),
     "scene": ("scene.",),
 }
 
 SELECTIONS: dict[str, tuple[str, ...]] = {
     "action_expert": ("action_expert",),
-    "all": ("action_expert", "trunk", "vision", "scene"),
+    "all": ("action_expert", "vlm", "vision", "scene"),
 }
 
 

@@ -48,7 +48,7 @@ def reference() -> Reference:
     sizes = json.loads((DATA / "config.json").read_text())
     vision = sizes["vision"]
     config = Pi05Config(
-        trunk=_gemma(sizes["vlm"]),
+        vlm=_gemma(sizes["vlm"]),
         expert=_gemma(sizes["expert"]),
         vision=VisionConfig(
             width=vision["hidden_size"],

@@ -130,7 +130,7 @@ def test_prefix_rows_repeat_and_join(nano):
         Prefix.cat([])
 
 
-def test_a_detached_prefix_keeps_the_trunk_out_of_the_graph(nano):
+def test_a_detached_prefix_keeps_the_vlm_out_of_the_graph(nano):
     prefix = nano.encode(*inputs(), None, None, torch.randn(3, 6)).detach()
     nano.velocity(prefix, torch.zeros(3, 10, 12), torch.full((3,), 0.5)).sum().backward()
     assert nano.embedding.weight.grad is None
@@ -148,7 +148,7 @@ def test_wrong_parts_are_refused(nano):
         blind.encode(tokens, mask, {"left": torch.rand(3, 3, 64, 64)}, None, None)
 
 
-def test_trunk_and_expert_must_share_heads():
+def test_vlm_and_expert_must_share_heads():
     config = pi05_nano(scene_width=0, vision=False)
-    with pytest.raises(ValueError, match=r"trunk\.depth is 4, expert\.depth is 3"):
+    with pytest.raises(ValueError, match=r"vlm\.depth is 4, expert\.depth is 3"):
         replace(config, expert=replace(config.expert, depth=3))

@@ -30,7 +30,7 @@ def test_all_leaves_only_what_nothing_reads(nano_policy):
     policy = nano_policy(vision=True)
     select(policy, "action_expert")
     selected = select(policy, "all")
-    assert set(selected.names) == {"action_expert", "trunk", "vision", "scene"}
+    assert set(selected.names) == {"action_expert", "vlm", "vision", "scene"}
     frozen = {name for name, parameter in policy.model.named_parameters() if not parameter.requires_grad}
     assert frozen == set(policy.model.unread())
 
@@ -39,7 +39,7 @@ def test_nano_counts(nano_policy):
     policy = nano_policy()
     expert = select(policy, "action_expert")
     assert (expert.num_trainable, expert.num_total) == (1_432_332, 1_664_076)
-    # Unread in the last trunk layer: q and out 2 · 64 · 128, MLP 3 · 64 · 128, its norm and the final norm 2 · 64.
+    # Unread in the last vlm layer: q and out 2 · 64 · 128, MLP 3 · 64 · 128, its norm and the final norm 2 · 64.
     assert select(policy, "all").num_trainable == 1_664_076 - 41_088
 
 
@@ -51,7 +51,7 @@ def test_full_size_counts():
         counts[group_of(name)] = counts.get(group_of(name), 0) + parameter.numel()
     assert counts == {
         "action_expert": 430_098_464,  # 311,427,072 layers + 116,505,600 modulations + 2,165,792 heads
-        "trunk": 2_508_531_712,  # 1,981,884,416 + the embedding's 526,647,296
+        "vlm": 2_508_531_712,  # 1,981,884,416 + the embedding's 526,647,296
         "vision": 414_803_696,  # 412,442,352 + the projector's 2,361,344
     }
     assert sum(counts.values()) == 3_353_433_872
