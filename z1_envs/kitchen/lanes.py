@@ -133,7 +133,7 @@ class KitchenLanes:
         physics = self.physics
         # Comparisons with nan are false.
         good = (np.abs(physics.qvel[lanes]) < _MAX_SPEED).all(axis=1) & np.isfinite(physics.qpos[lanes]).all(axis=1)
-        diverged = ~good
+        diverged = np.logical_not(good)
         if diverged.any():
             self.put_rows(lanes[diverged], before[diverged])
             physics.userdata[lanes[diverged], USER_ELAPSED] += 1
