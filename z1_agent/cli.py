@@ -58,6 +58,7 @@ class Train:
     config: Annotated[TrainConfig, arg(name="")]
 
     def prepare(self, argv: Sequence[str]) -> Work:
+        """Opens the run's directory; the work is the training."""
         _check_at_least_1("--threads", self.threads)
         config = dataclasses.replace(self.config, task=self.task, seed=self.seed)
         if config.obs == "pixels":
@@ -97,6 +98,7 @@ class Eval:
     threads: int | None = None
 
     def prepare(self, _argv: Sequence[str]) -> Work:
+        """Loads the checkpoint and builds its envs; the work is the evaluation."""
         _check_at_least_1("--episodes", self.episodes)
         _check_at_least_1("--horizon", self.horizon)
         _check_at_least_1("--threads", self.threads)
@@ -165,6 +167,7 @@ class Record:
     trunk_len: int = 20
 
     def prepare(self, _argv: Sequence[str]) -> Work:
+        """Makes the directory and tries OpenGL; the work is the filming."""
         if self.seed < 0:
             raise ValueError(f"--seed must not be negative, got {self.seed}")
         _check_at_least_1("--horizon", self.horizon)

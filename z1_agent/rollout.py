@@ -18,7 +18,7 @@ from z1_agent.pi05 import Prefix
 from z1_agent.policy import Policy, Sample
 from z1_agent.tree import RolloutTree
 from z1_envs.branch import BranchVectorEnv
-from z1_envs.lane_rows import Infos, Observation
+from z1_envs.evaluate import agent_rows
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def grow(
         if not moving.any():
             break
         lanes = np.flatnonzero(moving)
-        prefix = policy.encode(rows(observation, infos, lanes))
+        prefix = policy.encode(agent_rows(observation, infos, lanes))
         sample = policy.sample(prefix, generator)
         growth.add(lanes, envs.group_index[lanes], depth, prefix, sample, envs.group_size)
         before = infos["elapsed"][lanes].sum()
@@ -150,12 +150,6 @@ def grow(
         num_steps += int(infos["elapsed"][lanes].sum() - before)
         depth += 1
     return _tree(growth, infos, num_steps)
-
-
-def rows(observation: Observation, infos: Infos, lanes: NDArray[np.int64]) -> dict[str, NDArray]:
-    """What a policy sees of `lanes`: their observations and instructions."""
-    assert isinstance(observation, dict), "z1_agent reads dict observations"
-    return {**{key: values[lanes] for key, values in observation.items()}, "instruction": infos["instruction"][lanes]}
 
 
 def _split(envs: BranchVectorEnv, growth: _Growth, width: int):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from z1_envs.branch import BranchVectorEnv
+from z1_envs.lane_rows import Infos, Observation
 
 
 class Agent(Protocol):
@@ -227,6 +228,17 @@ def _check_fit(envs: BranchVectorEnv, protocol: EvalProtocol) -> None:
         )
 
 
+def agent_rows(observation: Observation, infos: Infos, lanes: NDArray) -> dict[str, NDArray]:
+    """What an agent sees of `lanes` (indices [B] or a mask [L]): their rows of observations [L, …] by key, an array
+    under "observation", and their texts under "instruction" where the env has them.
+    """
+    given = observation if isinstance(observation, dict) else {"observation": observation}
+    rows = {key: values[lanes] for key, values in given.items()}
+    if "instruction" in infos:
+        rows["instruction"] = infos["instruction"][lanes].astype(str)
+    return rows
+
+
 class _Wave:
     """Up to L episodes side by side; episode k runs in lane k.
 
@@ -250,7 +262,7 @@ class _Wave:
 
     def decide(self, agent: Agent) -> None:
         """Asks the agent once and carries out what it says."""
-        rows = self._rows_of_moving()
+        rows = agent_rows(self._observation, self._infos, self.moving)
         chunks = self._chunks(agent.act(rows), int(self.moving.sum()))
         actions = np.zeros((self._envs.num_envs, *chunks.shape[1:]), chunks.dtype)
         actions[self.moving] = chunks
@@ -262,13 +274,6 @@ class _Wave:
         self.moving &= ~self._envs.finished & ~self._infos["success"]
         if self._protocol.horizon is not None and self._num_steps >= self._protocol.horizon:
             self.moving[:] = False
-
-    def _rows_of_moving(self) -> dict[str, NDArray]:
-        given = self._observation if isinstance(self._observation, dict) else {"observation": self._observation}
-        rows = {key: value[self.moving] for key, value in given.items()}
-        if "instruction" in self._infos:
-            rows["instruction"] = self._infos["instruction"][self.moving].astype(str)
-        return rows
 
     def _chunks(self, actions: NDArray, num_rows: int) -> NDArray:
         """The part [B, H, A] of the agent's answer that is carried out before the next decision."""

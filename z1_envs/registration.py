@@ -24,7 +24,7 @@ def make_env(
     render_mode: str | None = None,
 ) -> gym.Env:
     """One env of `task`. See `KitchenEnv`; the entry point of `gymnasium.make`."""
-    _choose_backend(backend)
+    _check_backend(backend)
     return KitchenEnv(get_task(task).name, obs=obs, horizon=horizon, image_px=image_px, render_mode=render_mode)
 
 
@@ -40,7 +40,7 @@ def make_vec_env(
     num_threads: int | None = None,
 ) -> BranchVectorEnv:
     """A branching vector env of `task`. See `KitchenVectorEnv`; the entry point of `gymnasium.make_vec`."""
-    _choose_backend(backend)
+    _check_backend(backend)
     return KitchenVectorEnv(
         get_task(task).name,
         num_envs=num_envs,
@@ -63,7 +63,7 @@ def register_tasks() -> None:
         )
 
 
-def _choose_backend(backend: str) -> str:
+def _check_backend(backend: str) -> None:
     if backend == "robocasa":
         raise ValueError(
             "this version has the embedded simulator only: use backend='kitchen', or 'auto', which takes the "
@@ -73,4 +73,3 @@ def _choose_backend(backend: str) -> str:
         raise ValueError(f"backend must be 'auto', 'kitchen' or 'robocasa', got {backend!r}")
     if backend == "auto":
         logger.info("backend 'kitchen': this version has no official RoboCasa backend")
-    return "kitchen"
