@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from z1_envs.kitchen.env import KitchenVectorEnv
-from z1_envs.kitchen.experts import expert_actions
+from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.kitchen.physics import default_threads
 from z1_envs.kitchen.scene import NUM_SUBSTEPS, available_tasks
 

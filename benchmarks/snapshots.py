@@ -17,7 +17,7 @@ import mujoco
 import numpy as np
 
 from z1_envs.kitchen.env import KitchenVectorEnv
-from z1_envs.kitchen.experts import expert_actions
+from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.kitchen.physics import default_threads
 from z1_envs.kitchen.scene import make_scene
 from z1_envs.snapshot import SnapshotRestore

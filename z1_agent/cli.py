@@ -32,8 +32,6 @@ from z1_agent.run import RunError, open_run, write_text
 from z1_envs.evaluate import EvalProtocol, evaluate
 from z1_envs.kitchen.cameras import RenderError
 from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
-from z1_envs.kitchen.experts import EXPERTS
-from z1_envs.kitchen.scene import available_tasks
 from z1_envs.tasks import TASKS, get_task
 
 Work = Callable[[], int]
@@ -109,7 +107,7 @@ class Eval:
         if self.json is not None and self.json.is_dir():
             raise ValueError(f"{self.json} is a directory, --json takes a file; name a file in it")
         loaded = _load(self.checkpoint)
-        task = _task_with_scene(loaded.task if self.task is None else self.task)
+        task = get_task(loaded.task if self.task is None else self.task).name
         vision = loaded.policy.config.model.vision
         protocol = EvalProtocol(
             name="z1-eval",
@@ -178,9 +176,7 @@ class Record:
         loaded = None if self.checkpoint is None else _load(self.checkpoint)
         if self.task is None and loaded is None:
             raise ValueError("there is nothing to film: give --task for the scripted expert, or --checkpoint")
-        task = _task_with_scene(loaded.task if self.task is None and loaded is not None else str(self.task))
-        if loaded is None and task not in EXPERTS:
-            raise ValueError(f"{task} has no scripted expert yet; choose among {', '.join(EXPERTS)}")
+        task = get_task(loaded.task if self.task is None and loaded is not None else str(self.task)).name
         there = [str(self.out / film) for film in ("rollout.mp4", "tree.mp4") if (self.out / film).exists()]
         if there:
             raise ValueError(f"there are films already: {', '.join(there)}; move them away, or give another --out")
@@ -209,17 +205,15 @@ class Record:
 
 @dataclass(frozen=True)
 class List:
-    """List the 24 tasks, and what can be done with each."""
+    """List the 24 tasks: horizon [steps] and instruction, whose braces a scene fills."""
 
     def prepare(self, _argv: Sequence[str]) -> Work:
         def work() -> int:
             table = Table(box=None, pad_edge=False)
-            for column in ("task", "category", "scene", "expert", "instruction"):
+            for column in ("task", "category", "horizon", "instruction"):
                 table.add_column(column, no_wrap=column != "instruction")
-            scenes = available_tasks()
             for task in TASKS.values():
-                has = ["yes" if task.name in having else "–" for having in (scenes, EXPERTS)]
-                table.add_row(task.name, task.category, *has, task.instruction)
+                table.add_row(task.name, task.category, str(task.horizon), task.instruction)
             _console.print(table)
             return 0
 
@@ -253,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(words: list[str]) -> Train | Eval | Record | List | Doctor:
     """Twice where a training is wanted: the defaults of its flags depend on its task and preset."""
-    command = _parse_with(words, cpu(next(iter(EXPERTS))))
+    command = _parse_with(words, cpu(next(iter(TASKS))))
     if isinstance(command, Train):
         command = _parse_with(words, PRESETS[command.preset](command.task))
     return command
@@ -313,13 +307,6 @@ def _load(path: Path) -> checkpoint.Checkpoint:
     return loaded
 
 
-def _task_with_scene(name: str) -> str:
-    task = get_task(name).name
-    if task not in available_tasks():
-        raise ValueError(f"the kitchen has no scene for {task} yet; choose among {', '.join(available_tasks())}")
-    return task
-
-
 def _horizon(task: str) -> int:
-    """That of training on a CPU; the task's own where it cannot be trained on yet."""
-    return cpu(task).horizon if task in EXPERTS else get_task(task).horizon
+    """That of training on a CPU."""
+    return cpu(task).horizon

@@ -19,7 +19,6 @@ from rich.text import Text
 
 from z1_envs import opengl
 from z1_envs.kitchen.cameras import Cameras, RenderError
-from z1_envs.kitchen.experts import EXPERTS
 from z1_envs.kitchen.physics import default_threads
 from z1_envs.kitchen.scene import make_scene
 
@@ -46,7 +45,7 @@ def examine() -> list[Finding]:
 
 def draw_test_frame() -> NDArray[np.uint8]:
     """A small picture [64, 64, 3] of a kitchen. Raises RenderError where this machine cannot draw."""
-    model = make_scene(next(iter(EXPERTS)), 0).model
+    model = make_scene("OpenDrawer", 0).model
     row = np.zeros(mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION))
     mujoco.mj_getState(model, mujoco.MjData(model), row, mujoco.mjtState.mjSTATE_INTEGRATION)
     cameras = Cameras(model, 64, 64)

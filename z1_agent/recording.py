@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from z1_agent.policy import Pi05Policy
 from z1_envs.kitchen.env import KitchenVectorEnv
-from z1_envs.kitchen.experts import expert_actions
+from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.video import record_rollout, record_tree
 
 NUM_EPISODES, NUM_BRANCHES = 4, 8

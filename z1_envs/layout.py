@@ -100,7 +100,7 @@ STATE = Layout(
 )
 
 # Privileged, embedded kitchen only. `target` is what the gripper goes to (handle, push point, object), `goal` the
-# place it ends at. Rotations are the first two columns of the matrix.
+# place it ends at; with two doors, those of the door that is due. Rotations are the first two columns of the matrix.
 SCENE = Layout(
     "SCENE",
     (
@@ -112,7 +112,9 @@ SCENE = Layout(
         Part("target_from_eef", 3, "m", "robot base"),
         Part("target_rotation", 6, "none", "robot base"),
         Part("goal_from_target", 3, "m", "robot base"),
-        Part("fixture_joint", 1, "share of its range", "fixture"),
+        Part("fixture_joints", 2, "share of the range (doors, drawers), else rad", "fixture"),
+        Part("latch", 1, "1 where the machine is on", "fixture"),
+        Part("grasp", 2, "m, width of the object where it is held and height of that over its centre", "object"),
     ),
 )
 

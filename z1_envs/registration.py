@@ -1,12 +1,15 @@
 """From an id to an env: which backend serves it, and Gymnasium's registry."""
 
 import logging
+from collections.abc import Sequence
 from typing import Literal
 
 import gymnasium as gym
 
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.kitchen.env import KitchenEnv, KitchenVectorEnv, ObsMode
+from z1_envs.kitchen.plans.plan import Split
+from z1_envs.kitchen.scene import SceneOptions
 from z1_envs.tasks import TASKS, get_task
 
 Backend = Literal["auto", "kitchen", "robocasa"]
@@ -21,11 +24,21 @@ def make_env(
     obs: ObsMode = "state",
     horizon: int | None = None,
     image_px: int = 128,
+    split: Split = "train",
+    layouts: Sequence[str] | None = None,
+    styles: Sequence[str] | None = None,
     render_mode: str | None = None,
 ) -> gym.Env:
-    """One env of `task`. See `KitchenEnv`; the entry point of `gymnasium.make`."""
+    """One env of `task`. See `KitchenEnv` and `SceneOptions`; the entry point of `gymnasium.make`."""
     _check_backend(backend)
-    return KitchenEnv(get_task(task).name, obs=obs, horizon=horizon, image_px=image_px, render_mode=render_mode)
+    return KitchenEnv(
+        get_task(task).name,
+        obs=obs,
+        horizon=horizon,
+        image_px=image_px,
+        scenes=_scene_options(split, layouts, styles),
+        render_mode=render_mode,
+    )
 
 
 def make_vec_env(
@@ -37,9 +50,14 @@ def make_vec_env(
     obs: ObsMode = "state",
     horizon: int | None = None,
     image_px: int = 128,
+    split: Split = "train",
+    layouts: Sequence[str] | None = None,
+    styles: Sequence[str] | None = None,
     num_threads: int | None = None,
 ) -> BranchVectorEnv:
-    """A branching vector env of `task`. See `KitchenVectorEnv`; the entry point of `gymnasium.make_vec`."""
+    """A branching vector env of `task`. See `KitchenVectorEnv` and `SceneOptions`; the entry point of
+    `gymnasium.make_vec`.
+    """
     _check_backend(backend)
     return KitchenVectorEnv(
         get_task(task).name,
@@ -48,6 +66,7 @@ def make_vec_env(
         obs=obs,
         horizon=horizon,
         image_px=image_px,
+        scenes=_scene_options(split, layouts, styles),
         num_threads=num_threads,
     )
 
@@ -61,6 +80,17 @@ def register_tasks() -> None:
             vector_entry_point=f"{__name__}:{make_vec_env.__name__}",
             kwargs={"task": task.name},
         )
+
+
+def _scene_options(split: Split, layouts: Sequence[str] | None, styles: Sequence[str] | None) -> SceneOptions:
+    for what, names in (("layouts", layouts), ("styles", styles)):
+        if isinstance(names, str):
+            raise ValueError(f"{what} takes a sequence of names, got the text {names!r}: write [{names!r}]")
+    return SceneOptions(
+        split=split,
+        layouts=None if layouts is None else tuple(layouts),
+        styles=None if styles is None else tuple(styles),
+    )
 
 
 def _check_backend(backend: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
-from z1_envs.kitchen.experts import expert_actions
+from z1_envs.kitchen.experts.expert import expert_actions
 
 # Translation and rotation of the executed action are disturbed, the gripper is not; rotations less.
 _NOISE_SHAPE = np.array([1, 1, 1, 0.3, 0.3, 0.3, 0, 0, 0, 0, 0, 0])

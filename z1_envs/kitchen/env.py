@@ -13,6 +13,7 @@ from z1_envs.branch import BranchVectorEnv
 from z1_envs.kitchen.cameras import MAX_PX, MIN_PX, Cameras
 from z1_envs.kitchen.lanes import KitchenLanes
 from z1_envs.kitchen.physics import LaneIndex
+from z1_envs.kitchen.scene import TRAIN, SceneOptions
 from z1_envs.layout import ACTION, CAMERAS, SCENE, STATE
 from z1_envs.snapshot import SnapshotError
 
@@ -48,10 +49,18 @@ class _Simulation:
     """Lanes with cameras and a horizon: what both envs share."""
 
     def __init__(
-        self, task: str, num_lanes: int, obs: ObsMode, horizon: int | None, image_px: int, num_threads: int | None
+        self,
+        task: str,
+        num_lanes: int,
+        *,
+        obs: ObsMode,
+        horizon: int | None,
+        image_px: int,
+        scenes: SceneOptions,
+        num_threads: int | None,
     ):
         self.space = observation_space(obs, image_px)
-        self.lanes = KitchenLanes(task, num_lanes, num_threads=num_threads)
+        self.lanes = KitchenLanes(task, num_lanes, options=scenes, num_threads=num_threads)
         self.horizon = self.lanes.task.horizon if horizon is None else horizon
         if self.horizon < 1:
             raise ValueError(f"horizon must be at least 1 step, got {horizon}")
@@ -61,9 +70,9 @@ class _Simulation:
         self._film_cameras: Cameras | None = None
 
     def layer_name(self, kind: str) -> str:
-        """`kind` with all arguments that decide what a state means and what was observed in it."""
+        """`kind` with all arguments that decide what a state means, was observed as, and is followed by."""
         obs = "obs=state" if self.obs == "state" else f"obs={self.obs}, image_px={self._px}"
-        return f"{kind}({self.lanes.task.name}, {obs}, horizon={self.horizon})"
+        return f"{kind}({self.lanes.task.name}, {obs}, horizon={self.horizon}, {self.lanes.options})"
 
     def run(self, lanes: LaneIndex, actions: NDArray) -> tuple[NDArray[np.float64], NDArray, NDArray]:
         """Applies chunks [n, H, 12]; a lane stops when done. Rewards, terminated and truncated [n].
@@ -130,12 +139,13 @@ class KitchenEnv(gym.Env):
         obs: ObsMode = "state",
         horizon: int | None = None,
         image_px: int = 128,
+        scenes: SceneOptions = TRAIN,
         render_mode: str | None = None,
     ):
         """horizon [steps] None: the task's own. Raises ValueError for unknown tasks, modes and sizes."""
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
-        self._sim = _Simulation(task, 1, obs, horizon, image_px, num_threads=1)
+        self._sim = _Simulation(task, 1, obs=obs, horizon=horizon, image_px=image_px, scenes=scenes, num_threads=1)
         self._lane = np.zeros(1, dtype=np.int32)
         self.observation_space, self.action_space = self._sim.space, action_space()
         self._action_check = ActionCheck(self.action_space, 1)
@@ -231,10 +241,19 @@ class KitchenVectorEnv(BranchVectorEnv):
         obs: ObsMode = "state",
         horizon: int | None = None,
         image_px: int = 128,
+        scenes: SceneOptions = TRAIN,
         num_threads: int | None = None,
     ):
         """num_threads None: all cores this process may use; results do not depend on it."""
-        self._sim = _Simulation(task, max(num_envs, 1), obs, horizon, image_px, num_threads)
+        self._sim = _Simulation(
+            task,
+            max(num_envs, 1),
+            obs=obs,
+            horizon=horizon,
+            image_px=image_px,
+            scenes=scenes,
+            num_threads=num_threads,
+        )
         super().__init__(
             num_envs=num_envs,
             group_size=group_size,

@@ -6,34 +6,43 @@ Built from the state rows and what MuJoCo derives from them at the same moment; 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from z1_envs.kitchen import robot
 from z1_envs.kitchen.physics import LaneIndex, Physics
-from z1_envs.kitchen.scene import Scene
+from z1_envs.kitchen.scene import USER_LATCH, Scene
 
 FloatArray = NDArray[np.float64]
+
+NUM_JOINTS = 2  # at most so many joints of fixtures belong to a task: those of a double door
 
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """Poses of the n lanes asked for. Positions [n, 3] in m, rotations [n, 3, 3] with axes as columns."""
+    """Poses of the n lanes asked for. Positions [n, 3] in m, rotations [n, 3, 3] with axes as columns.
+
+    target and goal are those of the part that is due (plans/plan.py). What a task does not have is 0.
+    """
 
     base_position: FloatArray
     base_rotation: FloatArray
     eef_position: FloatArray  # the point between the finger pads
     eef_rotation: FloatArray  # z approach, y opening
+    finger_gap: FloatArray  # [n] between the pads [m]
+    part: NDArray[np.intp]  # [n] index of the part that is due
     target_position: FloatArray
     target_rotation: FloatArray
     goal_position: FloatArray
+    goal_rotation: FloatArray
     goal_half: FloatArray  # [n, 3] half extents of the goal's box
-    finger_gap: FloatArray  # [n] between the pads [m]
-    fixture_joint: FloatArray  # [n] share of the joint's range; a door's range is a right angle; 0 without fixture
-    grasp_width: FloatArray  # [n] of the object where it is to be held, along its y [m]; 0 without object
+    joints: FloatArray  # [n, NUM_JOINTS] of the parts, in their units: shares for doors and drawers, else rad
+    object_half: FloatArray  # [n, 3] half extents of the object's bounding box
+    grasp_width: FloatArray  # [n] of the object where it is to be held, along its y [m]
     grasp_height: FloatArray  # [n] of that place over its centre [m]
+    container_radius: FloatArray  # [n] outer [m]
     counter_top: FloatArray  # [n] height [m]
+    latch: NDArray[np.bool_]  # [n] whether the machine is on
 
     @property
     def reach(self) -> FloatArray:
@@ -46,54 +55,72 @@ class GeometryReader:
 
     def __init__(self, physics: Physics, scenes: Sequence[Scene]):
         self._physics = physics
-        model = scenes[0].model
-        self._grip, self._target, self._goal = (model.site(name).id for name in (robot.GRIP_SITE, "target", "goal"))
-        self._base = model.body("robot0_base").id
-        self._fixture = model.jnt_qposadr[model.joint("fixture").id] if _has_fixture(model) else None
-        self._goal_half = np.zeros((len(scenes), 3))
-        self._joint_range = np.ones(len(scenes))
-        self._grasp = np.zeros((len(scenes), 2))  # width, height
-        self._counter_top = np.zeros(len(scenes))
-        self.load(np.arange(len(scenes)), scenes)
+        model, num_lanes, num_parts = scenes[0].model, len(scenes), len(scenes[0].plan.parts)
+        self._grip, self._base = model.site(robot.GRIP_SITE).id, model.body("robot0_base").id
+        self._targets, self._goals = (np.zeros((num_lanes, num_parts), dtype=np.intp) for _ in range(2))
+        self._goal_half = np.zeros((num_lanes, num_parts, 3))
+        self._qpos_index = np.zeros((num_lanes, num_parts), dtype=np.intp)
+        self._per_unit, self._done_from, self._done_to = (np.zeros((num_lanes, num_parts)) for _ in range(3))
+        self._object_half = np.zeros((num_lanes, 3))
+        # Width and height of the grasp, radius of the container, height of the counter.
+        self._numbers = np.zeros((num_lanes, 4))
+        self.load(np.arange(num_lanes), scenes)
 
     def load(self, lanes: NDArray[np.integer], scenes: Sequence[Scene]) -> None:
         """Lane lanes[i] holds scenes[i] from now on."""
         for lane, scene in zip(lanes.tolist(), scenes, strict=True):
-            model = scene.model
-            self._goal_half[lane] = model.site_size[self._goal]
-            if self._fixture is not None:
-                joint = model.joint("fixture")
-                hinge = joint.type[0] == mujoco.mjtJoint.mjJNT_HINGE
-                self._joint_range[lane] = np.pi / 2 if hinge else joint.range[1]
-            if scene.plan.kind is not None:
-                self._grasp[lane] = scene.plan.kind.grasp_width, scene.plan.kind.grasp_height
-            self._counter_top[lane] = scene.plan.counter_top
+            model, plan = scene.model, scene.plan
+            for i, part in enumerate(plan.parts):
+                goal = model.site(part.goal)
+                self._targets[lane, i], self._goals[lane, i] = model.site(part.target).id, goal.id
+                self._goal_half[lane, i] = goal.size
+                if part.joint is not None:
+                    self._qpos_index[lane, i] = model.joint(part.joint).qposadr[0]
+                    self._per_unit[lane, i] = 1 / part.unit
+                self._done_from[lane, i], self._done_to[lane, i] = part.done
+            grasp = (0.0, 0.0)
+            if plan.kind is not None:
+                self._object_half[lane] = plan.kind.half
+                grasp = plan.kind.grasp_width, plan.kind.grasp_height
+            radius = plan.container.radius if plan.container is not None else 0.0
+            self._numbers[lane] = *grasp, radius, plan.kitchen.counter_top
 
     def read(self, lanes: LaneIndex) -> Geometry:
         """The geometry of `lanes` at their present states."""
         derived, qpos = self._physics.derived, self._physics.qpos
-        sites, matrices = derived["site_xpos"][lanes], derived["site_xmat"][lanes]
+        sites, matrices = derived["site_xpos"][lanes], derived["site_xmat"][lanes].reshape(len(lanes), -1, 3, 3)
+        rows = np.arange(len(lanes))
+        joints = qpos[lanes[:, None], self._qpos_index[lanes]] * self._per_unit[lanes]
+        part = self._part_that_is_due(lanes, joints)
+        target, goal = self._targets[lanes, part], self._goals[lanes, part]
         fingers = qpos[lanes, robot.FINGERS.start : robot.FINGERS.stop]
-        joint = qpos[lanes, self._fixture] if self._fixture is not None else np.zeros(len(lanes))
+        numbers = self._numbers[lanes]
         return Geometry(
             base_position=derived["xpos"][lanes, self._base],
             base_rotation=derived["xmat"][lanes, self._base].reshape(-1, 3, 3),
             eef_position=sites[:, self._grip],
-            eef_rotation=matrices[:, self._grip].reshape(-1, 3, 3),
-            target_position=sites[:, self._target],
-            target_rotation=matrices[:, self._target].reshape(-1, 3, 3),
-            goal_position=sites[:, self._goal],
-            goal_half=self._goal_half[lanes],
+            eef_rotation=matrices[:, self._grip],
             finger_gap=fingers[:, 0] - fingers[:, 1],
-            fixture_joint=joint / self._joint_range[lanes],
-            grasp_width=self._grasp[lanes, 0],
-            grasp_height=self._grasp[lanes, 1],
-            counter_top=self._counter_top[lanes],
+            part=part,
+            target_position=sites[rows, target],
+            target_rotation=matrices[rows, target],
+            goal_position=sites[rows, goal],
+            goal_rotation=matrices[rows, goal],
+            goal_half=self._goal_half[lanes, part],
+            joints=np.pad(joints, ((0, 0), (0, NUM_JOINTS - joints.shape[1]))),
+            object_half=self._object_half[lanes],
+            grasp_width=numbers[:, 0],
+            grasp_height=numbers[:, 1],
+            container_radius=numbers[:, 2],
+            counter_top=numbers[:, 3],
+            latch=self._physics.userdata[lanes, USER_LATCH] > 0.5,
         )
 
-
-def _has_fixture(model: mujoco.MjModel) -> bool:
-    return any(model.joint(i).name == "fixture" for i in range(model.njnt))
+    def _part_that_is_due(self, lanes: LaneIndex, joints: FloatArray) -> NDArray[np.intp]:
+        """Index [n] of the first part that is not done, of the last one where all are."""
+        done = (self._done_from[lanes] <= joints) & (joints <= self._done_to[lanes])
+        done[:, -1] = False
+        return np.argmin(done, axis=1)
 
 
 def dot(a: FloatArray, b: FloatArray) -> FloatArray:

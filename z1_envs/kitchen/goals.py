@@ -1,7 +1,7 @@
-"""When a task is done: RoboCasa v0.2's success predicates and thresholds, and the phase of an episode.
+"""When a task is done: RoboCasa v0.2's success predicates and thresholds, what latches, and the phase of an episode.
 
-Sources: `environments/kitchen/single_stage` of v0.2; the lines are named per predicate. Success is
-instantaneous: no predicate asks for a time.
+Sources: `environments/kitchen/single_stage` of v0.2, lines as named; `utils/object_utils.py`; `models/fixtures`.
+Success is instantaneous: no predicate asks for a time. Contacts are asked for last, and only where all else holds.
 """
 
 from collections.abc import Callable
@@ -9,39 +9,199 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from z1_envs.kitchen.geometry import Geometry
+from z1_envs.kitchen.contacts import GRIPPER
+from z1_envs.kitchen.geometry import FloatArray, Geometry, norm, to_frame
 
 BoolArray = NDArray[np.bool_]
+# touches(asked [n], one, other) [n]: do geoms named so touch, in lanes of the mask `asked`? (contacts.py)
+Touches = Callable[[BoolArray, "str | tuple[str, ...]", str], BoolArray]
+Predicate = Callable[[Geometry, Touches], BoolArray]
 
 DRAWER_OPEN = 0.95  # share of the travel (kitchen_drawer.py:162)
-DOOR_CLOSED = 0.05  # share of a right angle (kitchen_doors.py)
+DRAWER_CLOSED = 0.05
+DOOR_OPEN = 0.90  # share of a right angle (kitchen_doors.py:67)
+DOOR_CLOSED = 0.05
+KNOB_ON = 0.35  # [rad] from the upright, either way (kitchen_stove.py:105)
+WATER_ON = 0.40  # [rad] of the faucet's handle, up to pi (sink.py:90)
+SPOUT_TURNED = np.pi / 6  # [rad] to the side, up to pi (sink.py:100)
 GRIPPER_FAR = 0.25  # [m] between gripper and object (utils/object_utils.py:349)
-MANIPULATION_REACH = 0.08  # [m] ours: closer to the target than this, the gripper is manipulating
+BUTTON_FAR = 0.15  # [m] between gripper and button (microwave.py:124, accessories.py:118)
+RECEPTACLE_SHARE = 0.7  # of the container's radius, between the centres (utils/object_utils.py)
+PAN_RADIUS = 0.07  # [m] between the centres, on the stove and from it (kitchen_pnp.py:805, 897)
+INSIDE_SLACK = 0.05  # [m²] over the length of an edge: RoboCasa's edge vectors have no unit length (object_utils.py:12)
+MUG_ASIDE, MUG_HEIGHT = 0.04, 0.10  # [m] from the dispenser's place (accessories.py:96)
+MICROWAVE_DOOR_AJAR = 0.005  # [rad]; more turns it off (microwave.py:114)
+MANIPULATION_REACH = 0.08  # [m] ours: closer to where it works than this, the gripper is manipulating
+_HAND_REACH = 0.20  # [m] no part of the gripper is farther from the point between the pads
 
 
-def drawer_is_open(g: Geometry) -> BoolArray:
-    """OpenDrawer: the drawer slid out to `DRAWER_OPEN`."""
-    return g.fixture_joint >= DRAWER_OPEN
+def _drawer_is_open(g: Geometry, _touches: Touches) -> BoolArray:
+    return g.joints[:, 0] >= DRAWER_OPEN
 
 
-def door_is_closed(g: Geometry) -> BoolArray:
-    """CloseSingleDoor: the door within `DOOR_CLOSED` of its frame."""
-    return g.fixture_joint <= DOOR_CLOSED
+def _drawer_is_closed(g: Geometry, _touches: Touches) -> BoolArray:
+    return g.joints[:, 0] <= DRAWER_CLOSED
 
 
-def object_is_in_goal(g: Geometry) -> BoolArray:
-    """PnPCounterToSink: the object's centre inside the goal's box, the gripper away (kitchen_pnp.py:356)."""
-    inside = np.abs(g.target_position - g.goal_position) <= g.goal_half
-    return inside[:, 0] & inside[:, 1] & inside[:, 2] & (g.reach > GRIPPER_FAR)
+def _door_is_open(g: Geometry, _touches: Touches) -> BoolArray:
+    return g.joints[:, 0] >= DOOR_OPEN
 
 
-SUCCESS: dict[str, Callable[[Geometry], BoolArray]] = {
-    "OpenDrawer": drawer_is_open,
-    "CloseSingleDoor": door_is_closed,
-    "PnPCounterToSink": object_is_in_goal,
+def _door_is_closed(g: Geometry, _touches: Touches) -> BoolArray:
+    return g.joints[:, 0] <= DOOR_CLOSED
+
+
+def _both_doors_are_open(g: Geometry, _touches: Touches) -> BoolArray:
+    return (g.joints >= DOOR_OPEN).all(axis=1)
+
+
+def _both_doors_are_closed(g: Geometry, _touches: Touches) -> BoolArray:
+    return (g.joints <= DOOR_CLOSED).all(axis=1)
+
+
+def _knob_is_on(g: Geometry, _touches: Touches) -> BoolArray:
+    angle = g.joints[:, 0] % (2 * np.pi)
+    return (angle >= KNOB_ON) & (angle <= 2 * np.pi - KNOB_ON)
+
+
+def _knob_is_off(g: Geometry, touches: Touches) -> BoolArray:
+    return ~_knob_is_on(g, touches)
+
+
+def _water_runs(g: Geometry, _touches: Touches) -> BoolArray:
+    angle = g.joints[:, 0] % (2 * np.pi)
+    return (angle > WATER_ON) & (angle < np.pi)
+
+
+def _water_is_off(g: Geometry, touches: Touches) -> BoolArray:
+    return ~_water_runs(g, touches)
+
+
+def _spout_is_turned(g: Geometry, _touches: Touches) -> BoolArray:
+    """The spout's joint is measured towards the side that was asked for."""
+    return (g.joints[:, 0] >= SPOUT_TURNED) & (g.joints[:, 0] <= np.pi)
+
+
+def _machine_is_on(g: Geometry, _touches: Touches) -> BoolArray:
+    return g.latch & (g.reach > BUTTON_FAR)
+
+
+def _machine_is_off(g: Geometry, _touches: Touches) -> BoolArray:
+    return ~g.latch & (g.reach > BUTTON_FAR)
+
+
+def _far(g: Geometry) -> BoolArray:
+    return g.reach > GRIPPER_FAR
+
+
+def _aside(g: Geometry) -> FloatArray:
+    """Horizontal distance [n] of the object from the goal."""
+    apart = g.target_position - g.goal_position
+    return np.sqrt(apart[:, 0] ** 2 + apart[:, 1] ** 2)
+
+
+def _object_is_in_cabinet(g: Geometry, _touches: Touches) -> BoolArray:
+    """All corners of its bounding box in the interior, with RoboCasa's slack (kitchen_pnp.py:129)."""
+    limit = g.goal_half + INSIDE_SLACK / (2 * g.goal_half)
+    inside = _far(g)
+    for corner in np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, 8).T:
+        half = g.object_half * corner
+        place = g.target_position + sum(g.target_rotation[:, :, k] * half[:, k, None] for k in range(3))
+        inside &= (np.abs(to_frame(g.goal_rotation, place - g.goal_position)) <= limit).all(axis=1)
+    return inside
+
+
+def _object_is_in_sink(g: Geometry, _touches: Touches) -> BoolArray:
+    """Its centre in the basin (kitchen_pnp.py:356)."""
+    return (np.abs(g.target_position - g.goal_position) <= g.goal_half).all(axis=1) & _far(g)
+
+
+def _object_is_on_counter(g: Geometry, touches: Touches) -> BoolArray:
+    """(kitchen_pnp.py:245, kitchen_coffee.py)"""
+    low_enough = g.target_position[:, 2] - g.counter_top < norm(g.object_half)
+    return touches(_far(g) & low_enough, "object", "counter")
+
+
+def _object_is_in_container(g: Geometry, touches: Touches) -> BoolArray:
+    """(kitchen_pnp.py:715)"""
+    return touches(_far(g) & (_aside(g) < RECEPTACLE_SHARE * g.container_radius), "object", "container")
+
+
+def _object_is_in_container_on_counter(g: Geometry, touches: Touches) -> BoolArray:
+    """(kitchen_pnp.py:467)"""
+    return touches(_object_is_in_container(g, touches), "container", "counter")
+
+
+def _object_is_in_container_in_microwave(g: Geometry, touches: Touches) -> BoolArray:
+    """(kitchen_pnp.py:589)"""
+    near = _aside(g) < g.container_radius + norm(g.object_half)
+    return touches(touches(_far(g) & near, "object", "container"), "container", "microwave")
+
+
+def _object_is_in_pan(g: Geometry, touches: Touches) -> BoolArray:
+    """(kitchen_pnp.py:805, 897)"""
+    return touches(_far(g) & (_aside(g) < PAN_RADIUS), "object", "container")
+
+
+def _mug_is_under_dispenser(g: Geometry, _touches: Touches) -> BoolArray:
+    height = np.abs(g.target_position[:, 2] - g.goal_position[:, 2])
+    return (_aside(g) < MUG_ASIDE) & (height < MUG_HEIGHT) & _far(g)
+
+
+SUCCESS: dict[str, Predicate] = {
+    "PnPCounterToCab": _object_is_in_cabinet,
+    "PnPCabToCounter": _object_is_on_counter,
+    "PnPCounterToSink": _object_is_in_sink,
+    "PnPSinkToCounter": _object_is_in_container_on_counter,
+    "PnPCounterToMicrowave": _object_is_in_container_in_microwave,
+    "PnPMicrowaveToCounter": _object_is_in_container,
+    "PnPCounterToStove": _object_is_in_pan,
+    "PnPStoveToCounter": _object_is_in_pan,
+    "OpenSingleDoor": _door_is_open,
+    "CloseSingleDoor": _door_is_closed,
+    "OpenDoubleDoor": _both_doors_are_open,
+    "CloseDoubleDoor": _both_doors_are_closed,
+    "OpenDrawer": _drawer_is_open,
+    "CloseDrawer": _drawer_is_closed,
+    "TurnOnStove": _knob_is_on,
+    "TurnOffStove": _knob_is_off,
+    "TurnOnSinkFaucet": _water_runs,
+    "TurnOffSinkFaucet": _water_is_off,
+    "TurnSinkSpout": _spout_is_turned,
+    "CoffeePressButton": _machine_is_on,
+    "TurnOnMicrowave": _machine_is_on,
+    "TurnOffMicrowave": _machine_is_off,
+    "CoffeeServeMug": _object_is_on_counter,
+    "CoffeeSetupMug": _mug_is_under_dispenser,
+}
+
+
+def _coffee_latch(g: Geometry, touches: Touches) -> BoolArray:
+    """The button's touch starts the machine, which nothing stops (accessories.py:87)."""
+    return g.latch | touches(~g.latch & (g.reach < _HAND_REACH), GRIPPER, "start_button")
+
+
+def _microwave_latch(g: Geometry, touches: Touches) -> BoolArray:
+    """Start and stop buttons; an open door stops it too (microwave.py:109-122)."""
+    near = g.reach < _HAND_REACH
+    on = g.latch | touches(near & ~g.latch, GRIPPER, "start_button")
+    stopped = touches(near & on, GRIPPER, "stop_button") | (g.joints[:, 0] > MICROWAVE_DOOR_AJAR)
+    return on & ~stopped
+
+
+# What a control step does to the latch [n], where a machine has one.
+LATCHES: dict[str, Predicate] = {
+    "CoffeePressButton": _coffee_latch,
+    "TurnOnMicrowave": _microwave_latch,
+    "TurnOffMicrowave": _microwave_latch,
 }
 
 
 def is_manipulating(g: Geometry) -> BoolArray:
-    """Whether the phase is `manipulation` (gripper at the target) rather than `approach`."""
-    return g.reach < MANIPULATION_REACH
+    """Whether the phase is `manipulation` (the gripper where it works) rather than `approach`.
+
+    It works at the target: the handle, the push point, the button; of an object at the place where it is grasped.
+    """
+    grasp = g.target_position.copy()
+    grasp[:, 2] += g.grasp_height
+    return norm(grasp - g.eef_position) < MANIPULATION_REACH

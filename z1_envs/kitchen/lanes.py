@@ -3,25 +3,36 @@
     lanes = KitchenLanes("OpenDrawer", num_lanes=64)
     lanes.load(np.arange(64), scenes)       # lane i starts in scenes[i]
     result = lanes.step(np.arange(64), actions)
-    lanes.observe(np.arange(64))            # {"state": [64, 16], "scene": [64, 38]}
+    lanes.observe(np.arange(64))            # {"state": [64, 16], "scene": [64, 42]}
 
-A lane's whole state is its row: the simulator's integration state, with the arm's home posture and the steps
-taken in its userdata. Copying a row copies the lane.
+A lane's whole state is its row: the simulator's integration state, with the arm's home posture, the steps taken
+and the machine's latch in its userdata. Copying a row copies the lane.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from z1_envs.kitchen import goals, robot
+from z1_envs.kitchen.contacts import Contacts
 from z1_envs.kitchen.control import jacobian, servo_targets
 from z1_envs.kitchen.geometry import Geometry, GeometryReader, relative_rotation, to_frame
 from z1_envs.kitchen.physics import LaneIndex, Physics, default_threads, make_physics
-from z1_envs.kitchen.scene import NUM_SUBSTEPS, USER_ELAPSED, USER_HOME, Scene, make_scene
+from z1_envs.kitchen.scene import (
+    NUM_SUBSTEPS,
+    TRAIN,
+    USER_ELAPSED,
+    USER_HOME,
+    USER_LATCH,
+    Scene,
+    SceneOptions,
+    make_scene,
+)
 from z1_envs.layout import SCENE, STATE
 from z1_envs.tasks import get_task
 
@@ -45,15 +56,19 @@ class StepResult:
 class KitchenLanes:
     """See the module. `num_threads` None: all cores this process may use; bits do not depend on it."""
 
-    def __init__(self, task: str, num_lanes: int, *, num_threads: int | None = None):
+    def __init__(self, task: str, num_lanes: int, *, options: SceneOptions = TRAIN, num_threads: int | None = None):
         self.task = get_task(task)
         self.num_lanes = num_lanes
-        first = make_scene(self.task.name, 0)
+        self.options = options
+        first = make_scene(self.task.name, 0, 0, options)
         self.scenes: list[Scene] = [first] * num_lanes
         threads = min(num_threads or default_threads(), num_lanes)
         self.physics: Physics = make_physics([first.model] * num_lanes, threads)
         self._reader = GeometryReader(self.physics, self.scenes)
-        self._success = goals.SUCCESS[self.task.name]
+        self._contacts = Contacts(self.physics, self.scenes)
+        self._is_success = goals.SUCCESS[self.task.name]
+        self._latch = goals.LATCHES.get(self.task.name)
+        self.num_redraws = 0
         # Ids, not positions in the source: MuJoCo numbers the world's sites before the robot's.
         self._grip, self._base = first.model.site(robot.GRIP_SITE).id, first.model.body("robot0_base").id
         arm = first.model.joint(robot.ARM_JOINTS[0]).id
@@ -73,6 +88,7 @@ class KitchenLanes:
             self.physics.qpos[lane] = qpos
             self.physics.ctrl[lane] = qpos[: self.physics.ctrl.shape[1]]
             self.physics.userdata[lane, USER_HOME] = qpos[robot.ARM]
+            self.physics.userdata[lane, USER_LATCH] = scene.start.latch
         self._stale[lanes] = True
 
     def put_rows(self, lanes: NDArray[np.integer], rows: NDArray[np.float64]) -> None:
@@ -83,17 +99,18 @@ class KitchenLanes:
     def start(self, seeds: Sequence[int], copies: int) -> None:
         """`copies` consecutive lanes start from each of `seeds`, all lanes in all.
 
-        A start that is successful already is drawn again, with the same seed.
+        A start that is successful already is drawn again, with the same seed, and counted in `num_redraws`.
         """
         leaders = np.arange(0, self.num_lanes, copies, dtype=np.int32)
-        scenes = [make_scene(self.task.name, seed) for seed in seeds]
+        scenes = [make_scene(self.task.name, seed, 0, self.options) for seed in seeds]
         self.load(leaders, scenes)
         for redraw in range(1, _MAX_REDRAWS):
-            done = np.flatnonzero(self._success(self.geometry(leaders)))
+            done = np.flatnonzero(self.status(leaders).success)
             if len(done) == 0:
                 break
+            self.num_redraws += len(done)
             for g in done.tolist():
-                scenes[g] = make_scene(self.task.name, seeds[g], redraw)
+                scenes[g] = make_scene(self.task.name, seeds[g], redraw, self.options)
             self.load(leaders[done], [scenes[g] for g in done.tolist()])
         else:
             raise RuntimeError(f"{self.task.name}: no start without success in {_MAX_REDRAWS} draws")
@@ -126,6 +143,9 @@ class KitchenLanes:
         physics.userdata[lanes, USER_ELAPSED] += 1
         physics.step(lanes, NUM_SUBSTEPS)
         diverged = self._take_back_diverged(lanes, before)
+        if self._latch is not None:
+            touches = partial(self._contacts.between, lanes)
+            physics.userdata[lanes, USER_LATCH] = self._latch(self.geometry(lanes), touches)
         return dataclasses.replace(self.status(lanes), diverged=diverged)
 
     def _take_back_diverged(self, lanes: LaneIndex, before: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -142,12 +162,13 @@ class KitchenLanes:
     def status(self, lanes: LaneIndex) -> StepResult:
         """Success, elapsed and phase of `lanes` now."""
         geometry = self.geometry(lanes)
+        success = self._is_success(geometry, partial(self._contacts.between, lanes))
         elapsed = self.physics.userdata[lanes, USER_ELAPSED].astype(np.int64)
         diverged = np.zeros(len(lanes), dtype=bool)
-        return StepResult(self._success(geometry), elapsed, goals.is_manipulating(geometry), diverged)
+        return StepResult(success, elapsed, goals.is_manipulating(geometry), diverged)
 
     def observe(self, lanes: LaneIndex) -> dict[str, NDArray[np.float32]]:
-        """`state` [n, 16] and `scene` [n, 38], in the order of layout.STATE and layout.SCENE."""
+        """`state` [n, 16] and `scene` [n, 42], in the order of layout.STATE and layout.SCENE."""
         g = self.geometry(lanes)
         base = g.base_rotation
         arm = self.physics.qpos[lanes, robot.ARM]
@@ -170,7 +191,9 @@ class KitchenLanes:
             "target_from_eef": to_frame(base, g.target_position - g.eef_position),
             "target_rotation": _two_columns(relative_rotation(base, g.target_rotation)),
             "goal_from_target": to_frame(base, g.goal_position - g.target_position),
-            "fixture_joint": g.fixture_joint[:, None],
+            "fixture_joints": g.joints,
+            "latch": g.latch[:, None],
+            "grasp": np.stack([g.grasp_width, g.grasp_height], axis=1),
         }
         return {"state": STATE.join(state).astype(np.float32), "scene": SCENE.join(scene).astype(np.float32)}
 

@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from z1_envs.kitchen.experts import expert_actions
+from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.kitchen.lanes import KitchenLanes
 
 TASKS = ("OpenDrawer", "CloseSingleDoor", "PnPCounterToSink")

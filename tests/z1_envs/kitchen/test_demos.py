@@ -5,7 +5,7 @@ import pytest
 
 from z1_envs.kitchen.demos import Demonstrations, collect
 from z1_envs.kitchen.env import KitchenVectorEnv
-from z1_envs.kitchen.experts import expert_actions
+from z1_envs.kitchen.experts.expert import expert_actions
 
 
 def test_chunks_at_an_episodes_end_repeat_the_last_action_and_say_so() -> None:

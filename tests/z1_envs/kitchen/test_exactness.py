@@ -15,7 +15,7 @@ import pytest
 from tests.z1_envs.kitchen.play import TASKS, robot_touches
 from z1_envs.conformance import check_snapshot, first_difference
 from z1_envs.kitchen.env import KitchenVectorEnv
-from z1_envs.kitchen.experts import expert_actions
+from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.snapshot import SnapshotRestore
 
 ROOT = Path(__file__).parents[3]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.z1_envs.kitchen.play import TASKS, all_of, follow_expert, started
-from z1_envs.kitchen.experts import expert_actions
+from z1_envs.kitchen.experts.expert import expert_actions
 
 # Success within 150 steps over seeds 0 to 63 is 1.00, 0.97 and 0.92; the floors leave room for other releases of
 # MuJoCo, where single episodes differ.

@@ -1,0 +1,51 @@
+"""Pick and place around counter, sink, stove, wall cabinet, microwave (RoboCasa v0.2 single_stage/kitchen_pnp.py)."""
+
+import numpy as np
+
+from z1_envs.kitchen.clutter import draw_clutter
+from z1_envs.kitchen.fixtures.sink import Sink
+from z1_envs.kitchen.objects import select
+from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
+from z1_envs.kitchen.plans.postures import DOWN, noisy
+
+
+def _counter_to_sink(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
+    """A washable object on the counter left or right of the sink."""
+    side, top = either(rng), kitchen.counter_top
+    sink = draw_sink(rng)
+    kinds = select(kitchen.split, "washable")
+    kind = kinds[rng.integers(len(kinds))]
+    plan = Plan(
+        task=task,
+        kitchen=kitchen,
+        fixtures=(sink,),
+        parts=(Part(target="object", goal="basin"),),
+        clear=(sink.y - 0.9, sink.y + 0.9),
+        wall_clear=(sink.y - 0.6, sink.y + 0.6),
+        kind=kind,
+        clutter=draw_clutter(rng, (sink.y - side * 0.45, sink.y + side * 0.75)),
+    )
+    y = sink.y + side * (sink.half_y + uniform(rng, 0.09, 0.25))
+    pose = (uniform(rng, 0.10, 0.26), y, top + kind.half[2] + 5e-4, uniform(rng, -0.5, 0.5))
+    start = Start(
+        base=(-uniform(rng, 0.36, 0.44), sink.y + side * uniform(rng, 0.08, 0.18), uniform(rng, -0.08, 0.08)),
+        torso=uniform(rng, 0.06, 0.14),
+        arm=noisy(DOWN, rng),
+        poses=(("object", pose),),
+    )
+    return plan, start, {"obj": kind.name}
+
+
+def draw_sink(rng: np.random.Generator) -> Sink:
+    """A sink of any size."""
+    return Sink(
+        y=uniform(rng, -0.3, 0.3),
+        x=uniform(rng, 0.27, 0.31),
+        half_x=uniform(rng, 0.15, 0.18),
+        half_y=uniform(rng, 0.17, 0.22),
+        depth=uniform(rng, 0.14, 0.18),
+        handle_side=either(rng),
+    )
+
+
+PLANNERS: dict[str, Planner] = {"PnPCounterToSink": _counter_to_sink}

@@ -1,0 +1,21 @@
+"""Arm postures [rad] in which episodes start, each for a task on the robot's left; `mirrored` for the right."""
+
+import numpy as np
+
+FORWARD_LEFT_LOW = (1.10, 0.85, 0.03, -2.30, -1.98, 1.60, -0.85)
+FORWARD_LEFT_HIGH = (0.40, -0.60, 0.75, -2.15, -1.15, 2.15, 0.72)
+DOWN = (0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785)
+_NOISE = 0.03  # [rad] standard deviation per joint
+
+Arm = tuple[float, ...]
+
+
+def mirrored(arm: Arm) -> Arm:
+    """The posture reflected in the robot's x-z plane; of the gripper's two equal ways the one nearer to 0."""
+    q1, q2, q3, q4, q5, q6, q7 = arm
+    return (-q1, q2, -q3, q4, -q5, q6, min(np.pi / 2 - q7, -np.pi / 2 - q7, key=abs))
+
+
+def noisy(arm: Arm, rng: np.random.Generator) -> Arm:
+    """The posture as a robot comes to stand in it."""
+    return tuple(float(q) for q in np.asarray(arm) + rng.normal(0, _NOISE, 7))
