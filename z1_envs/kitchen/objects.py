@@ -1,45 +1,70 @@
 """Graspable objects from primitives, in realistic sizes and weights.
 
+    select("train", "sink_food")          # kinds of food that may be washed, without the held-out ones
+    add_object(world, KINDS["apple"])     # the free body `object`
+
 Every kind has exactly `NUM_GEOMS` geoms, so that scenes with different kinds have models of equal sizes and can
-share one block of state rows. Lengths in [m], masses in [kg]; z is up, the origin is the centre of the bounding box.
+share one block of state rows. Lengths in [m], masses in [kg]; z is up, the origin is the centre of the bounding box
+(of a mug: the body's axis, half way up).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import mujoco
+import numpy as np
+from numpy.typing import NDArray
 
-from z1_envs.kitchen.shapes import GEOM, OBJECT, RGBA, marker
+from z1_envs.kitchen.fixtures.fixture import DOWN
+from z1_envs.kitchen.shapes import GEOM, OBJECT, RGBA, Point, marker
 
 NUM_GEOMS = 3
-_DOWN = (0.0, 1.0, 0.0, 0.0)  # quaternion wxyz of `target`: approach down and opening along y
-# Unequal, so that no kind's centre of mass is the body's origin: MuJoCo lays out such bodies differently.
-_MASS_SHARES = (0.8, 0.12, 0.08)
+# Touches nothing; not (0, 0), for MuJoCo's collision trees hold all geoms with any bit and must be of equal sizes.
+DECOR = (16, 0)
+# Unequal, so that no kind's centre of mass is the body's origin: MuJoCo lays out such bodies differently. The first
+# has nearly all: round things roll over when they are top-heavy.
+_MASS_SHARES = (0.9, 0.06, 0.04)
+_MAX_DEPTH = 0.028  # [m] between the tips of the fingers and the top of what they hold; the palm is over that
 
-Shape = tuple[mujoco.mjtGeom, tuple[float, ...], tuple[float, float, float]]  # type, size, centre
+_WHITE, _CREAM, _YELLOW, _ORANGE = (0.95, 0.95, 0.93, 1), (0.96, 0.88, 0.72, 1), (0.95, 0.85, 0.15, 1), (0.95, 0.5, 0.1, 1)
+_RED, _GREEN, _DARK_GREEN, _BROWN = (0.8, 0.1, 0.1, 1), (0.35, 0.65, 0.2, 1), (0.12, 0.32, 0.12, 1), (0.45, 0.28, 0.14, 1)
+_CRUST, _METAL, _PURPLE, _BLUE = (0.8, 0.56, 0.28, 1), (0.72, 0.73, 0.75, 1), (0.45, 0.12, 0.4, 1), (0.15, 0.35, 0.75, 1)
+_COFFEE, _PINK = (0.13, 0.08, 0.05, 1), (0.95, 0.6, 0.7, 1)
 
-_SPHERE, _ELLIPSOID, _CYLINDER, _BOX = (
-    GEOM.mjGEOM_SPHERE, GEOM.mjGEOM_ELLIPSOID, GEOM.mjGEOM_CYLINDER, GEOM.mjGEOM_BOX,
-)  # fmt: skip
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A primitive of a kind: MuJoCo's type, size and pose. Not solid: for the eye only."""
+
+    type: mujoco.mjtGeom
+    size: tuple[float, ...]
+    centre: tuple[float, float, float]
+    quat: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    rgba: RGBA
+    solid: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ObjectKind:
-    """A kind of object: its name in instructions, mass, half extents (y is the narrow side), colour, shapes.
+    """A kind of object: its name in instructions, mass, half extents of its bounding box (y is the narrow side).
 
-    neck: where it is to be held, as height over the centre and width, where that is not its body.
+    neck: where it is to be held, as height over the centre and width there, where that is not the default.
     """
 
     name: str
     mass: float
     half: tuple[float, float, float]
-    rgba: RGBA
     shapes: tuple[Shape, Shape, Shape]
     neck: tuple[float, float] | None = None
+    food: bool = False
+    washable: bool = False
+    cookable: bool = False
+    microwavable: bool = False
 
     @property
     def grasp_height(self) -> float:
         """Over the centre. Tall things are held near their top, or the gripper's palm would land on them."""
-        return self.neck[0] if self.neck else max(self.half[2] - 0.028, 0.0)
+        return self.neck[0] if self.neck else max(self.half[2] - _MAX_DEPTH, 0.0)
 
     @property
     def grasp_width(self) -> float:
@@ -47,58 +72,260 @@ class ObjectKind:
         return self.neck[1] if self.neck else 2 * self.half[1]
 
 
-def _box(half):
-    inner = tuple(0.5 * h for h in half)
-    return (_BOX, half, (0, 0, 0)), (_BOX, inner, (0, 0, -0.001)), (_BOX, inner, (0, 0, -0.001))
+def select(split: str, attribute: str | None = None) -> tuple[ObjectKind, ...]:
+    """The kinds of a split ("train", "test" or "all") that have `attribute`.
+
+    Attributes: "washable"; "sink_food", food that may be washed; "cookable"; "microwave_food"; None, all kinds. The
+    last three are flat and short enough (7.5 cm, 9 cm) to be taken out of bowls and pans.
+    Raises ValueError for other words.
+    """
+    if attribute not in _FILTERS:
+        raise ValueError(f"unknown attribute {attribute!r}; there are {', '.join(map(repr, _FILTERS))}")
+    return tuple(kind for kind in _of_split(KINDS, TEST_KINDS, split) if _FILTERS[attribute](kind))
 
 
-def _can(radius, half_height):
-    body = (_CYLINDER, (radius, half_height - 0.003, 0), (0, 0, 0))
-    rim = (_CYLINDER, (radius * 0.9, 0.0015, 0), (0, 0, half_height - 0.0015))
-    foot = (_CYLINDER, (radius * 0.9, 0.0015, 0), (0, 0, -half_height + 0.0015))
-    return body, rim, foot
+def mugs(split: str) -> tuple[ObjectKind, ...]:
+    """The mugs of a split, "train", "test" or "all". Raises ValueError for other words."""
+    return _of_split(MUGS, TEST_MUGS, split)
 
 
-def _bottle(radius, half_height):
-    body = (_CYLINDER, (radius, half_height * 0.65, 0), (0, 0, -half_height * 0.35))
-    neck = (_CYLINDER, (radius * 0.45, half_height * 0.25, 0), (0, 0, half_height * 0.55))
-    cap = (_CYLINDER, (radius * 0.55, half_height * 0.1, 0), (0, 0, half_height * 0.9))
-    return body, neck, cap
+def add_object(world: mujoco.MjsBody, kind: ObjectKind) -> None:
+    """The free body, joint and site `object` of `kind`; site at its origin, approach down and opening along y."""
+    body = world.add_body(name="object")
+    body.add_joint(name="object", type=mujoco.mjtJoint.mjJNT_FREE, damping=[2e-4, 0, 0])
+    for i, shape in enumerate(kind.shapes):
+        bits = OBJECT if shape.solid else DECOR
+        geom = body.add_geom(
+            name=f"object{i}", type=shape.type, size=[*shape.size, 0, 0][:3], pos=shape.centre, quat=shape.quat,
+            rgba=shape.rgba, mass=kind.mass * _MASS_SHARES[i], contype=bits[0], conaffinity=bits[1],
+            friction=[1.0, 0.01, 0.002],
+        )  # fmt: skip
+        # Round things roll for ever without rolling friction (condim 6).
+        geom.condim = 4 if shape.type in (GEOM.mjGEOM_BOX, GEOM.mjGEOM_CYLINDER) else 6
+        geom.solref = [0.01, 1]
+    marker(body, "object", (0, 0, 0), quat=DOWN)
 
 
-def _fruit(half):
-    stem = (_CYLINDER, (0.003, 0.006, 0), (0, 0, half[2]))
-    return (_ELLIPSOID, half, (0, 0, 0)), (_SPHERE, (half[2] * 0.5,), (0, 0, 0)), stem
+def extent(shape: Shape) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest coordinates of `shape` in its body's frame."""
+    rotation = np.empty(9)
+    mujoco.mju_quat2Mat(rotation, np.array(shape.quat))
+    rotation = rotation.reshape(3, 3)
+    size = np.array([*shape.size, 0, 0][:3])
+    if shape.type == GEOM.mjGEOM_BOX:
+        reach = np.abs(rotation) @ size
+    elif shape.type == GEOM.mjGEOM_ELLIPSOID:
+        reach = np.sqrt(rotation**2 @ size**2)
+    elif shape.type == GEOM.mjGEOM_CAPSULE:
+        reach = size[0] + np.abs(rotation[:, 2]) * size[1]
+    else:
+        assert shape.type == GEOM.mjGEOM_CYLINDER, shape.type
+        side = np.sqrt(np.maximum(1 - rotation[:, 2] ** 2, 0))
+        reach = size[0] * side + np.abs(rotation[:, 2]) * size[1]
+    return np.array(shape.centre) - reach, np.array(shape.centre) + reach
 
+
+def _of_split(kinds: dict[str, ObjectKind], held_out: tuple[str, ...], split: str) -> tuple[ObjectKind, ...]:
+    if split not in ("train", "test", "all"):
+        raise ValueError(f"unknown split {split!r}; there are 'train', 'test', 'all'")
+    return tuple(kind for key, kind in kinds.items() if split == "all" or (key in held_out) == (split == "test"))
+
+
+def _kind(
+    name: str, mass: float, *shapes: Shape, neck: tuple[float, float] | None = None, on_axis: bool = False
+) -> ObjectKind:
+    """Moves the shapes so that the origin is the bounding box's centre (`on_axis`: in z only). neck: before that."""
+    lows, highs = zip(*(extent(shape) for shape in shapes), strict=True)
+    low, high = np.min(lows, axis=0), np.max(highs, axis=0)
+    middle = (low + high) / 2
+    if on_axis:
+        middle[:2] = 0.0
+    x, y, z = (round(float(h), 6) for h in np.maximum(high - middle, middle - low))
+    first, second, third = (
+        replace(shape, centre=tuple(round(float(c), 6) for c in np.subtract(shape.centre, middle))) for shape in shapes
+    )
+    return ObjectKind(
+        name=name, mass=mass, half=(x, y, z), shapes=(first, second, third),
+        neck=None if neck is None else (round(neck[0] - float(middle[2]), 6), neck[1]),
+        food=name not in _NOT_FOOD, washable=name in _WASHABLE, cookable=name in _COOKABLE,
+        microwavable=name in _MICROWAVABLE,
+    )  # fmt: skip
+
+
+def _ball(half: Point, rgba: RGBA, centre: Point = (0, 0, 0), *, solid: bool = True) -> Shape:
+    return Shape(type=GEOM.mjGEOM_ELLIPSOID, size=tuple(half), centre=tuple(centre), rgba=rgba, solid=solid)
+
+
+def _block(half: Point, rgba: RGBA, centre: Point = (0, 0, 0), *, solid: bool = True) -> Shape:
+    return Shape(type=GEOM.mjGEOM_BOX, size=tuple(half), centre=tuple(centre), rgba=rgba, solid=solid)
+
+
+def _rod(start: Point, end: Point, radius: float, rgba: RGBA, *, flat: bool = False, solid: bool = True) -> Shape:
+    """A capsule whose half spheres sit on `start` and `end`; `flat`: a cylinder between them."""
+    along = np.subtract(end, start)
+    length = float(np.linalg.norm(along))
+    quat = np.empty(4)
+    mujoco.mju_quatZ2Vec(quat, along / length)
+    w, x, y, z = (round(float(q), 9) for q in quat)
+    a, b, c = (float(m) for m in np.add(start, end) / 2)
+    return Shape(
+        type=GEOM.mjGEOM_CYLINDER if flat else GEOM.mjGEOM_CAPSULE, size=(radius, length / 2), centre=(a, b, c),
+        quat=(w, x, y, z), rgba=rgba, solid=solid,
+    )  # fmt: skip
+
+
+def _disc(radius: float, low: float, high: float, rgba: RGBA, *, solid: bool = True) -> Shape:
+    """An upright cylinder between two heights."""
+    return _rod((0, 0, low), (0, 0, high), radius, rgba, flat=True, solid=solid)
+
+
+def _foot(radius: float, rgba: RGBA) -> Shape:
+    """What a round body stands on: on a box it rests, on a cylinder's edge it rocks for ever (and costs twice)."""
+    return _block((0.71 * radius, 0.71 * radius, 0.004), rgba, (0, 0, 0.003))
+
+
+def _fruit(half: Point, rgba: RGBA, top: RGBA = _BROWN) -> tuple[Shape, Shape, Shape]:
+    """Wider than high, so that it rights itself; with a stem and a leaf of colour `top`."""
+    stem = _rod((0, 0, half[2] - 0.004), (0, 0, half[2] + 0.004), 0.003, _BROWN, flat=True, solid=False)
+    return _ball(half, rgba), stem, _ball((0.010, 0.005, 0.0015), top, (0.009, 0, half[2] + 0.001), solid=False)
+
+
+def _lying(half: Point, rgba: RGBA, ends: RGBA) -> tuple[Shape, Shape, Shape]:
+    """Longer than wide, with knobs of colour `ends` at both ends."""
+    x, r = half[0] - 0.006, 0.25 * half[1]
+    return _ball((x, *half[1:]), rgba), *(_ball((r, r, r), ends, (s * (half[0] - r), 0, 0), solid=False) for s in (1, -1))
+
+
+def _can(radius: float, height: float, label: RGBA, lid: RGBA) -> tuple[Shape, Shape, Shape]:
+    """Upright, with a lid that is a bit narrower."""
+    body = _disc(radius, 0.001, height - 0.004, label)
+    return body, _foot(radius, lid), _disc(0.92 * radius, height - 0.004, height, lid, solid=False)
+
+
+def _carton(half: Point, rgba: RGBA, band: RGBA, top: RGBA) -> tuple[Shape, Shape, Shape]:
+    """A box with a band around the lower half and something on its top."""
+    x, y, z = half
+    sleeve = _block((x + 0.0005, y + 0.0005, 0.3 * z), band, (0, 0, -0.3 * z), solid=False)
+    return _block(half, rgba), sleeve, _block((0.45 * x, 0.45 * y, 0.001), top, (0, 0, z + 0.001), solid=False)
+
+
+def _slab(half: Point, rgba: RGBA, layer: RGBA, spot: RGBA) -> tuple[Shape, Shape, Shape]:
+    """A flat box with a layer on its top and a spot on that."""
+    x, y, z = half
+    top = _block((0.96 * x, 0.96 * y, 0.0015), layer, (0, 0, z + 0.0005), solid=False)
+    return _block(half, rgba), top, _block((0.5 * x, 0.25 * y, 0.001), spot, (0.1 * x, 0, z + 0.0018), solid=False)
+
+
+def _mug(radius: float, height: float, rgba: RGBA) -> ObjectKind:
+    """Upright round the z axis with its handle at +x, full of coffee."""
+    body = _disc(radius, 0.0, height - 0.001, rgba)
+    handle = _block((0.011, 0.005, 0.28 * height), rgba, (radius + 0.009, 0, 0.52 * height))
+    coffee = _disc(0.86 * radius, height - 0.002, height, _COFFEE, solid=False)
+    return _kind("mug", 0.25, body, handle, coffee, on_axis=True)
+
+
+_NOT_FOOD = ("soap bar", "sponge", "cup", "bottle", "mug")
+_WASHABLE = (
+    "apple", "orange", "lemon", "lime", "tomato", "potato", "sweet potato", "carrot", "cucumber", "corn", "bell pepper",
+    "onion", "avocado", "mushroom", "eggplant", "broccoli", "pear", "soap bar", "sponge", "cup", "bottle",
+)  # fmt: skip
+_COOKABLE = (
+    "tomato", "potato", "sweet potato", "carrot", "corn", "bell pepper", "onion", "garlic", "mushroom", "egg", "steak",
+    "drumstick", "eggplant", "broccoli", "hot dog",
+)  # fmt: skip
+_MICROWAVABLE = (
+    "potato", "sweet potato", "carrot", "corn", "steak", "drumstick", "bread roll", "burger", "broccoli",
+    "hot dog",
+)  # fmt: skip
+TEST_KINDS = ("pear", "broccoli", "eggplant", "hot dog", "burger", "cup", "sponge", "tea box", "spice shaker")
+TEST_MUGS = ("green",)
 
 KINDS: dict[str, ObjectKind] = {
     kind.name: kind
     for kind in (
-        ObjectKind("soap bar", 0.10, (0.040, 0.022, 0.016), (0.85, 0.80, 0.95, 1), _box((0.040, 0.022, 0.016))),
-        ObjectKind("sponge", 0.04, (0.045, 0.028, 0.018), (0.95, 0.85, 0.25, 1), _box((0.045, 0.028, 0.018))),
-        ObjectKind("juice box", 0.20, (0.028, 0.024, 0.055), (0.95, 0.55, 0.15, 1), _box((0.028, 0.024, 0.055))),
-        ObjectKind("can", 0.25, (0.028, 0.028, 0.050), (0.80, 0.15, 0.15, 1), _can(0.028, 0.050)),
-        ObjectKind("jar", 0.20, (0.030, 0.030, 0.040), (0.35, 0.60, 0.35, 1), _can(0.030, 0.040)),
-        ObjectKind("bottle", 0.22, (0.027, 0.027, 0.080), (0.20, 0.45, 0.80, 1), _bottle(0.027, 0.080),
-                   neck=(0.046, 0.0243)),
-        ObjectKind("apple", 0.15, (0.032, 0.032, 0.030), (0.75, 0.10, 0.12, 1), _fruit((0.032, 0.032, 0.030))),
-        ObjectKind("lemon", 0.10, (0.034, 0.024, 0.024), (0.95, 0.90, 0.20, 1), _fruit((0.034, 0.024, 0.024))),
-        ObjectKind("potato", 0.17, (0.042, 0.028, 0.025), (0.65, 0.50, 0.30, 1), _fruit((0.042, 0.028, 0.025))),
+        _kind("apple", 0.16, *_fruit((0.032, 0.032, 0.030), _RED, _GREEN)),
+        _kind("orange", 0.17, *_fruit((0.032, 0.032, 0.031), _ORANGE, _DARK_GREEN)),
+        _kind("tomato", 0.12, *_fruit((0.031, 0.031, 0.025), (0.9, 0.2, 0.1, 1), _GREEN)),
+        _kind("onion", 0.11, *_fruit((0.029, 0.029, 0.026), (0.6, 0.25, 0.4, 1), _CREAM)),
+        _kind("bell pepper", 0.15, _ball((0.032, 0.032, 0.031), _YELLOW),
+              _ball((0.020, 0.030, 0.016), _YELLOW, (0, 0, 0.018)),
+              _rod((0, 0, 0.03), (0, 0, 0.043), 0.005, _GREEN, solid=False), neck=(0.0, 0.064)),
+        _kind("lemon", 0.10, *_lying((0.038, 0.025, 0.025), _YELLOW, _YELLOW)),
+        _kind("lime", 0.07, *_lying((0.030, 0.022, 0.022), _GREEN, _GREEN)),
+        _kind("potato", 0.17, *_lying((0.042, 0.028, 0.025), (0.68, 0.53, 0.32, 1), _BROWN)),
+        _kind("sweet potato", 0.18, *_lying((0.045, 0.024, 0.022), (0.65, 0.3, 0.25, 1), _BROWN)),
+        _kind("avocado", 0.17, _ball((0.034, 0.030, 0.028), _DARK_GREEN),
+              _ball((0.020, 0.017, 0.017), _DARK_GREEN, (0.026, 0, 0)),
+              _ball((0.004, 0.004, 0.004), _BROWN, (0.045, 0, 0), solid=False)),
+        _kind("pear", 0.16, _ball((0.032, 0.032, 0.028), (0.75, 0.8, 0.25, 1)),
+              _ball((0.018, 0.018, 0.022), (0.75, 0.8, 0.25, 1), (0, 0, 0.022)),
+              _rod((0, 0, 0.043), (0, 0, 0.049), 0.003, _BROWN, flat=True, solid=False), neck=(0.0, 0.064)),
+        _kind("garlic", 0.05, _ball((0.025, 0.025, 0.020), _WHITE), _ball((0.008, 0.008, 0.012), _CREAM, (0, 0, 0.016)),
+              _rod((0, 0, 0.026), (0, 0, 0.032), 0.003, _CREAM, solid=False), neck=(0.0, 0.050)),
+        _kind("mushroom", 0.04, _disc(0.013, 0.002, 0.030, _CREAM), _foot(0.018, _CREAM),
+              _ball((0.028, 0.028, 0.014), (0.75, 0.6, 0.45, 1), (0, 0, 0.034)), neck=(0.034, 0.056)),
+        _kind("broccoli", 0.12, _disc(0.014, 0.002, 0.040, _GREEN), _foot(0.024, _GREEN),
+              _ball((0.030, 0.030, 0.022), _DARK_GREEN, (0, 0, 0.045)), neck=(0.043, 0.060)),
+        _kind("carrot", 0.07, _rod((-0.026, 0, 0), (0.006, 0, 0), 0.017, _ORANGE),
+              _ball((0.032, 0.012, 0.012), _ORANGE, (0.020, 0, 0)),
+              _rod((-0.046, 0, 0), (-0.040, 0, 0), 0.007, _GREEN, solid=False), neck=(0.0, 0.034)),
+        _kind("cucumber", 0.15, _rod((-0.026, 0, 0), (0.026, 0, 0), 0.019, _DARK_GREEN),
+              _ball((0.004, 0.008, 0.008), _GREEN, (-0.043, 0, 0), solid=False),
+              _ball((0.004, 0.008, 0.008), _GREEN, (0.043, 0, 0), solid=False)),
+        _kind("corn", 0.14, _rod((-0.012, 0, 0), (0.022, 0, 0), 0.021, _YELLOW),
+              _ball((0.018, 0.020, 0.020), _GREEN, (-0.022, 0, 0)),
+              _rod((-0.042, 0, 0), (-0.036, 0, 0), 0.006, _GREEN, solid=False)),
+        _kind("eggplant", 0.17, _ball((0.036, 0.027, 0.027), _PURPLE), _ball((0.022, 0.018, 0.018), _PURPLE, (0.02, 0, 0)),
+              _rod((0.040, 0, 0), (0.047, 0, 0), 0.007, _GREEN, solid=False)),
+        _kind("banana", 0.13, _rod((-0.018, 0, 0), (0.018, 0, 0), 0.016, _YELLOW),
+              _rod((0.018, 0, 0), (0.040, 0.010, 0), 0.015, _YELLOW),
+              _rod((-0.018, 0, 0), (-0.040, 0.010, 0), 0.015, _YELLOW), neck=(0.0, 0.032)),
+        _kind("egg", 0.06, _ball((0.029, 0.022, 0.022), _CREAM),
+              _ball((0.02, 0.016, 0.016), _CREAM, (0.004, 0, 0), solid=False),
+              _ball((0.02, 0.016, 0.016), _CREAM, (0.004, 0, 0), solid=False)),
+        _kind("bread roll", 0.08, _ball((0.044, 0.031, 0.024), _CRUST),
+              _ball((0.006, 0.018, 0.003), _CREAM, (0.014, 0, 0.0215), solid=False),
+              _ball((0.006, 0.018, 0.003), _CREAM, (-0.014, 0, 0.0215), solid=False)),
+        _kind("baguette", 0.12, _rod((-0.027, 0, 0), (0.027, 0, 0), 0.027, _CRUST),
+              _ball((0.005, 0.016, 0.003), _CREAM, (0.016, 0, 0.0255), solid=False),
+              _ball((0.005, 0.016, 0.003), _CREAM, (-0.016, 0, 0.0255), solid=False), neck=(0.0, 0.054)),
+        _kind("hot dog", 0.12, _ball((0.040, 0.029, 0.020), _CRUST),
+              _rod((-0.035, 0, 0.013), (0.035, 0, 0.013), 0.010, (0.65, 0.2, 0.12, 1)),
+              _rod((-0.028, 0, 0.0225), (0.028, 0, 0.0225), 0.0025, _YELLOW, solid=False), neck=(0.0, 0.058)),
+        _kind("burger", 0.18, _ball((0.031, 0.031, 0.026), _CRUST), _disc(0.032, -0.005, 0.003, _BROWN),
+              _disc(0.0318, 0.003, 0.006, _GREEN, solid=False), neck=(0.0, 0.064)),
+        _kind("drumstick", 0.11, _ball((0.032, 0.025, 0.022), (0.7, 0.4, 0.18, 1)),
+              _rod((0.02, 0, 0), (0.046, 0, 0), 0.007, _CREAM),
+              _ball((0.006, 0.010, 0.008), _CREAM, (0.052, 0, 0), solid=False), neck=(0.0, 0.050)),
+        _kind("steak", 0.20, *_slab((0.042, 0.030, 0.014), (0.5, 0.15, 0.12, 1), (0.65, 0.25, 0.2, 1), _CREAM)),
+        _kind("cheese", 0.15, *_slab((0.038, 0.026, 0.018), _YELLOW, (0.98, 0.75, 0.2, 1), _ORANGE)),
+        _kind("butter", 0.20, *_slab((0.045, 0.028, 0.017), (0.95, 0.92, 0.7, 1), _WHITE, _BLUE)),
+        _kind("soap bar", 0.10, *_slab((0.040, 0.024, 0.016), _PINK, (0.98, 0.75, 0.82, 1), _WHITE)),
+        _kind("sponge", 0.04, *_slab((0.045, 0.028, 0.016), _YELLOW, _GREEN, _DARK_GREEN)),
+        _kind("can", 0.30, *_can(0.030, 0.100, _RED, _METAL)),
+        _kind("jar", 0.25, *_can(0.031, 0.080, (0.45, 0.1, 0.2, 1), _WHITE)),
+        _kind("yogurt cup", 0.14, *_can(0.030, 0.070, _WHITE, _PINK)),
+        _kind("cup", 0.12, *_can(0.031, 0.085, (0.3, 0.75, 0.8, 1), (0.1, 0.3, 0.35, 1))),
+        _kind("spice shaker", 0.08, *_can(0.021, 0.090, _BROWN, _RED)),
+        _kind("bottle", 0.25, _disc(0.028, 0.001, 0.105, _BLUE), _foot(0.028, _BLUE),
+              _disc(0.013, 0.105, 0.155, _WHITE), neck=(0.130, 0.026)),
+        _kind("juice box", 0.20, *_carton((0.028, 0.024, 0.055), _ORANGE, _GREEN, _WHITE)),
+        _kind("milk carton", 0.30, *_carton((0.030, 0.029, 0.070), _WHITE, _BLUE, _RED)),
+        _kind("tea box", 0.08, *_carton((0.040, 0.030, 0.040), _DARK_GREEN, _YELLOW, _RED)),
     )
 }  # fmt: skip
 
+MUGS: dict[str, ObjectKind] = {
+    "white": _mug(0.032, 0.085, _WHITE),
+    "blue": _mug(0.034, 0.080, _BLUE),
+    "red": _mug(0.030, 0.092, _RED),
+    "green": _mug(0.033, 0.088, _GREEN),
+}
 
-def add_object(world: mujoco.MjsBody, kind: ObjectKind) -> None:
-    """The free body `object` of `kind`, with the site `target` at its centre (approach down, opening along y)."""
-    body = world.add_body(name="object")
-    body.add_joint(name="object", type=mujoco.mjtJoint.mjJNT_FREE, damping=[2e-4, 0, 0])
-    for i, (shape, size, centre) in enumerate(kind.shapes):
-        geom = body.add_geom(
-            name=f"object{i}", type=shape, size=[*size, 0, 0][:3], pos=centre, rgba=kind.rgba,
-            mass=kind.mass * _MASS_SHARES[i], contype=OBJECT[0], conaffinity=OBJECT[1],
-            friction=[1.0, 0.01, 0.002],
-        )  # fmt: skip
-        # Round things roll for ever without rolling friction (condim 6).
-        geom.condim = 6 if shape in (_ELLIPSOID, _SPHERE) else 4
-        geom.solref = [0.01, 1]
-    marker(body, "target", (0, 0, 0), quat=_DOWN)
+_FILTERS: dict[str | None, Callable[[ObjectKind], bool]] = {
+    None: lambda kind: True,
+    "washable": lambda kind: kind.washable,
+    "sink_food": lambda kind: kind.food and kind.washable,
+    "cookable": lambda kind: kind.cookable,
+    "microwave_food": lambda kind: kind.food and kind.microwavable,
+}

@@ -1,92 +1,114 @@
-"""What every kitchen has around its fixture: floor, wall, counter, lower cabinets, things that stand about.
+"""What every kitchen has around its fixture: floor, wall, counter, lower cabinets. Nothing here moves.
 
-The world frame is that of fixtures.py. Nothing here moves.
+World frame of fixtures/fixture.py; lengths in [m].
 """
-
-from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 
-from z1_envs.kitchen.fixtures import COUNTER_DEPTH, Drawer, SingleDoorCabinet, Sink, Style
-from z1_envs.kitchen.shapes import GEOM, OBJECT, RGBA, STATIC, VISUAL, box
+from z1_envs.kitchen.fixtures.fixture import COUNTER_DEPTH, Hole
+from z1_envs.kitchen.layouts import Layout
+from z1_envs.kitchen.shapes import GEOM, OBJECT, RGBA, STATIC, VISUAL, Collision, box
+from z1_envs.kitchen.styles import Style, shaded
 
-_HALF_LENGTH = 1.6  # [m] of the counter run
-_HALF_THICKNESS = 0.02  # [m] of the counter
+HALF_LENGTH = 2.3  # of the counter run
+CEILING = 2.7
+COUNTER_THICKNESS = 0.04
+COUNTER_FRONT = -0.02  # x of the slab's front; the cabinets' is 0
+PLINTH = 0.10  # height
+GAP = 0.004  # half width of the line between two doors
+GAP_SHADE = 0.55
+_DRAWER_ROW = 0.17  # height of the row of drawers under the counter
+_NUM_BORDERS, _NUM_BARS = 3, 2  # on each side of the fixture: further out nobody sees them
 
-
-@dataclass(frozen=True, kw_only=True)
-class Clutter:
-    """A fixed box on the counter: something to see and to avoid."""
-
-    x: float
-    y: float
-    half: tuple[float, float, float]
-    rgba: RGBA
-
-    def add(self, world: mujoco.MjsBody, name: str, counter_top: float) -> None:
-        """The box, standing on the counter."""
-        box(world, name, (self.x, self.y, counter_top + self.half[2]), self.half, self.rgba, STATIC)
+Range = tuple[float, float]
 
 
-def add_room(world: mujoco.MjsBody, style: Style) -> None:
-    """Floor and back wall."""
+def slab(
+    world: mujoco.MjsBody, name: str, x: Range, y: Range, z: Range, rgba: RGBA, kind: Collision = STATIC
+) -> mujoco.MjsGeom:  # fmt: skip
+    """A box from its least to its greatest coordinates."""
+    low, high = np.array([x, y, z]).T
+    return box(world, name, (low + high) / 2, (high - low) / 2, rgba, kind)
+
+
+def add_room(world: mujoco.MjsBody, style: Style, layout: Layout) -> None:
+    """Floor and back wall with its tiles."""
     world.add_geom(
         name="floor", type=GEOM.mjGEOM_PLANE, size=[4, 4, 0.1], rgba=style.floor,
         contype=STATIC[0], conaffinity=OBJECT[0],  # not the robot: its wheels are a box that hovers
     )  # fmt: skip
-    box(world, "wall", (COUNTER_DEPTH + 0.05, 0, 1.3), (0.05, 2.2, 1.3), style.wall, STATIC)
+    run = (-HALF_LENGTH, HALF_LENGTH)
+    slab(world, "wall", (COUNTER_DEPTH, COUNTER_DEPTH + 0.1), run, (0, CEILING), style.wall)
+    if layout.tile_top > 0:
+        x = (COUNTER_DEPTH - 0.004, COUNTER_DEPTH)
+        slab(world, "tiles", x, run, (0.8, layout.tile_top), style.tile, VISUAL)
 
 
-def add_counter(world: mujoco.MjsBody, style: Style, top: float, fixture: Drawer | SingleDoorCabinet | Sink) -> None:
-    """A counter run at height `top`, with an opening where `fixture` is a sink."""
-    if not isinstance(fixture, Sink):
-        x = COUNTER_DEPTH / 2
-        half = (x + 0.01, _HALF_LENGTH, _HALF_THICKNESS)
-        box(world, "counter", (x - 0.01, 0, top - _HALF_THICKNESS), half, style.counter, STATIC)
-        return
-    x0, x1 = fixture.x - fixture.half_x, fixture.x + fixture.half_x
-    y0, y1 = fixture.y - fixture.half_y, fixture.y + fixture.half_y
-    slabs = {
-        "left": (-0.02, COUNTER_DEPTH, y1, _HALF_LENGTH),
-        "right": (-0.02, COUNTER_DEPTH, -_HALF_LENGTH, y0),
-        "front": (-0.02, x0, y0, y1),
-        "back": (x1, COUNTER_DEPTH, y0, y1),
-    }
-    for name, (xa, xb, ya, yb) in slabs.items():
-        half = ((xb - xa) / 2, (yb - ya) / 2, _HALF_THICKNESS)
-        centre = ((xa + xb) / 2, (ya + yb) / 2, top - _HALF_THICKNESS)
-        box(world, f"counter_{name}", centre, half, style.counter, STATIC)
+def add_counter(world: mujoco.MjsBody, style: Style, top: float, hole: Hole | None) -> None:
+    """A counter run at height `top`, with the rectangle of `hole` cut out."""
+    depth, run = (COUNTER_FRONT, COUNTER_DEPTH), (-HALF_LENGTH, HALF_LENGTH)
+    pieces = {"": (depth, run)}
+    if hole is not None and hole.x[1] > hole.x[0]:
+        (x0, x1), (y0, y1) = hole.x, hole.y
+        pieces = {
+            "_left": (depth, (y1, HALF_LENGTH)),
+            "_right": (depth, (-HALF_LENGTH, y0)),
+            "_front": ((COUNTER_FRONT, x0), hole.y),
+            "_back": ((x1, COUNTER_DEPTH), hole.y),
+        }
+    for name, (x, y) in pieces.items():
+        if x[1] - x[0] > 1e-3:  # a hole of the full depth leaves neither front nor back
+            slab(world, f"counter{name}", x, y, (top - COUNTER_THICKNESS, top), style.counter)
 
 
-def add_lower_cabinets(
-    world: mujoco.MjsBody, style: Style, top: float, fixture: Drawer | SingleDoorCabinet | Sink
-) -> None:
-    """Solid cabinets under the counter at height `top`, hollow where `fixture` is a drawer or a sink."""
-    under = top - 2 * _HALF_THICKNESS
-    hollow = _hollow(top, fixture)
-    low, left, right = hollow if hollow else (under, 0.0, 0.0)
-    x, half_depth = COUNTER_DEPTH / 2 + 0.01, COUNTER_DEPTH / 2 - 0.01
-    half = (half_depth, _HALF_LENGTH, low / 2 - 0.05)
-    box(world, "cabinets", (x, 0, low / 2 + 0.05), half, style.cabinet, STATIC)
-    plinth = (half_depth - 0.03, _HALF_LENGTH, 0.05)
-    box(world, "plinth", (x + 0.03, 0, 0.05), plinth, style.metal, VISUAL)
-    # A box of no height does not compile.
-    z, half_height = (under + low) / 2, max((under - low) / 2, 1e-3)
-    for name, y0, y1 in (("left", left, _HALF_LENGTH), ("right", -_HALF_LENGTH, right)):
-        half = (half_depth, (y1 - y0) / 2, half_height)
-        box(world, f"cabinets_{name}", (x, (y0 + y1) / 2, z), half, style.cabinet, STATIC)
-    for i, y in enumerate(np.linspace(-1.4, 1.4, 8)):
-        line = (0.006, 0.004, under / 2 - 0.06)
-        box(world, f"door_line{i}", (0.012, y, under / 2), line, style.metal, VISUAL)
+def add_lower_cabinets(world: mujoco.MjsBody, style: Style, layout: Layout, top: float, hole: Hole | None) -> None:
+    """Solid cabinets under the counter at height `top`, with nothing over hole.low along hole.y."""
+    under, depth = top - COUNTER_THICKNESS, (0.0, COUNTER_DEPTH)
+    y0, y1 = hole.y if hole is not None else (0.0, 0.0)
+    plinths = {"": (-HALF_LENGTH, HALF_LENGTH)}
+    if hole is None:
+        slab(world, "cabinets", depth, (-HALF_LENGTH, HALF_LENGTH), (0, under), style.front)
+    else:
+        slab(world, "cabinets_left", depth, (y1, HALF_LENGTH), (0, under), style.front)
+        slab(world, "cabinets_right", depth, (-HALF_LENGTH, y0), (0, under), style.front)
+        if hole.low > 0:
+            slab(world, "cabinets_middle", depth, (y0, y1), (0, hole.low), style.front)
+        else:
+            plinths = {"_left": (y1, HALF_LENGTH), "_right": (-HALF_LENGTH, y0)}
+        if hole.low > 0 and hole.x[1] > hole.x[0] and hole.x[0] > 0.05:  # a basin is not seen from in front
+            slab(world, "cabinets_apron", (0, 0.018), (y0, y1), (hole.low, under), style.front)
+    for name, y in plinths.items():
+        slab(world, f"plinth{name}", (-0.002, 0.05), y, (0, PLINTH), shaded(style.front, 0.3), VISUAL)
+    edges = {"left": (1, y1), "right": (-1, y0)}
+    for name, (side, edge) in edges.items():
+        _add_fronts(world, style, layout, name, side, edge, under)
 
 
-def _hollow(top: float, fixture: Drawer | SingleDoorCabinet | Sink) -> tuple[float, float, float] | None:
-    """Lowest z, left y and right y of the room that `fixture` needs under the counter."""
-    if isinstance(fixture, Drawer):
-        half_width = fixture.width / 2
-        return fixture.z - fixture.height / 2 - 0.005, fixture.y + half_width, fixture.y - half_width
-    if isinstance(fixture, Sink):
-        half_width = fixture.half_y + 0.02
-        return top - fixture.depth - 0.02, fixture.y + half_width, fixture.y - half_width
-    return None
+def _add_fronts(
+    world: mujoco.MjsBody, style: Style, layout: Layout, name: str, side: int, edge: float, under: float
+) -> None:  # fmt: skip
+    """Doors and drawers from y = `edge` to the end of the run on `side`, told apart by lines, and their handles."""
+    dark, row = shaded(style.front, GAP_SHADE), under - _DRAWER_ROW
+    end = side * HALF_LENGTH
+    if layout.bars:
+        _across(world, f"drawer_line_{name}", (-0.002, 0.01), (edge, end), row, GAP, dark)
+    else:
+        _across(world, f"grip_{name}", (-0.006, 0.01), (edge, end), row, 0.012, style.metal)
+    borders = [edge + side * i * layout.module for i in range(_NUM_BORDERS)]
+    for i, y in enumerate(borders):
+        if side < 0 and y == 0:
+            continue  # without a hole the two sides meet and share a line
+        slab(world, f"door_line_{name}{i}", (-0.002, 0.01), (y - GAP, y + GAP), (PLINTH, under), dark, VISUAL)
+    if layout.bars:
+        for i, y in enumerate(borders[:_NUM_BARS]):
+            middle = y + side * layout.module / 2
+            bar = (middle - 0.09, middle + 0.09)
+            _across(world, f"bar_{name}{i}", (-0.028, -0.018), bar, row + _DRAWER_ROW / 2, 0.006, style.metal)
+
+
+def _across(
+    world: mujoco.MjsBody, name: str, x: Range, y: Range, z: float, half: float, rgba: RGBA
+) -> None:  # fmt: skip
+    """A strip along y at height `z`, for the eye only."""
+    slab(world, name, x, (min(y), max(y)), (z - half, z + half), rgba, VISUAL)

@@ -139,9 +139,9 @@ def _add_kitchen(world: mujoco.MjsBody, plan: Plan) -> None:
     holes = [fixture.hole for fixture in plan.fixtures if fixture.hole is not None]
     assert len(holes) <= 1, f"{plan.task} cuts the counter {len(holes)} times"
     hole = holes[0] if holes else None
-    add_room(world, style, kitchen.layout)
+    add_room(world, kitchen.layout, style)
     add_counter(world, style, top, hole)
-    add_lower_cabinets(world, style, kitchen.layout, top, hole)
+    add_lower_cabinets(world, kitchen.layout, style, top, hole)
     add_neighbours(world, kitchen.layout, style, top, plan.clear, plan.wall_clear)
     for fixture in plan.fixtures:
         fixture.add(world, style, top)
