@@ -32,7 +32,7 @@ def slab(
     return box(world, name, (low + high) / 2, (high - low) / 2, rgba, kind)
 
 
-def add_room(world: mujoco.MjsBody, style: Style, layout: Layout) -> None:
+def add_room(world: mujoco.MjsBody, layout: Layout, style: Style) -> None:
     """Floor and back wall with its tiles."""
     world.add_geom(
         name="floor", type=GEOM.mjGEOM_PLANE, size=[4, 4, 0.1], rgba=style.floor,
@@ -62,7 +62,7 @@ def add_counter(world: mujoco.MjsBody, style: Style, top: float, hole: Hole | No
             slab(world, f"counter{name}", x, y, (top - COUNTER_THICKNESS, top), style.counter)
 
 
-def add_lower_cabinets(world: mujoco.MjsBody, style: Style, layout: Layout, top: float, hole: Hole | None) -> None:
+def add_lower_cabinets(world: mujoco.MjsBody, layout: Layout, style: Style, top: float, hole: Hole | None) -> None:
     """Solid cabinets under the counter at height `top`, with nothing over hole.low along hole.y."""
     under, depth = top - COUNTER_THICKNESS, (0.0, COUNTER_DEPTH)
     y0, y1 = hole.y if hole is not None else (0.0, 0.0)
@@ -82,11 +82,11 @@ def add_lower_cabinets(world: mujoco.MjsBody, style: Style, layout: Layout, top:
         slab(world, f"plinth{name}", (-0.002, 0.05), y, (0, PLINTH), shaded(style.front, 0.3), VISUAL)
     edges = {"left": (1, y1), "right": (-1, y0)}
     for name, (side, edge) in edges.items():
-        _add_fronts(world, style, layout, name, side, edge, under)
+        _add_fronts(world, layout, style, name, side, edge, under)
 
 
 def _add_fronts(
-    world: mujoco.MjsBody, style: Style, layout: Layout, name: str, side: int, edge: float, under: float
+    world: mujoco.MjsBody, layout: Layout, style: Style, name: str, side: int, edge: float, under: float
 ) -> None:  # fmt: skip
     """Doors and drawers from y = `edge` to the end of the run on `side`, told apart by lines, and their handles."""
     dark, row = shaded(style.front, GAP_SHADE), under - _DRAWER_ROW
