@@ -1,3 +1,3 @@
-"""Scripted experts, one file per family of tasks: intent (what a gripper wants), drawers, doors, levers, buttons,
-pick_place, mugs; expert (all of them by task, and the action that follows an intent).
+"""Scripted experts, one file per family of motions: intent (what a gripper wants), drawers, doors, levers, buttons,
+from_above and from_front (pick and place); expert (all of them by task, and the action that follows an intent).
 """

@@ -1,4 +1,4 @@
-"""Pick and place: grasp, lift, carry, let go, leave."""
+"""Pick and place by a gripper that points down: grasp, lift, carry, let go, leave."""
 
 from collections.abc import Callable
 

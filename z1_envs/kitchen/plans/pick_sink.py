@@ -1,4 +1,4 @@
-"""Pick and place around counter, sink, stove, wall cabinet, microwave (RoboCasa v0.2 single_stage/kitchen_pnp.py)."""
+"""Pick and place at the sink (RoboCasa v0.2 single_stage/kitchen_pnp.py)."""
 
 import numpy as np
 
