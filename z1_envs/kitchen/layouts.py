@@ -90,7 +90,7 @@ LAYOUTS: dict[str, Layout] = {
         bars=False,
     ),
     "hood_right": Layout(
-        left="tall_cabinet", right="drawers", above_left="cabinets", above_right="hood", island=True, tile_top=1.7,
+        left="tall_cabinet", right="plain", above_left="cabinets", above_right="hood", island=True, tile_top=1.7,
     ),
 }  # fmt: skip
 

@@ -26,6 +26,7 @@ _UNIT_WIDTH, _TALL_WIDTH = 0.6, 0.68
 _TALL_FRONT = -0.03  # x; in front of the counter's slab, which runs through tall units
 _FRIDGE_TOP = 1.85
 _WING_FROM = 1.25  # least |y|: the robot's base needs the room before it
+_SIDE_WALL_LENGTH = 0.9  # from the counter's front
 _ISLAND_X = (-2.6, -1.9)
 _WALL_FRONT = COUNTER_DEPTH - WALL_CABINET_DEPTH
 _LEAST_WIDTH = 0.25  # of wall units
@@ -81,11 +82,11 @@ class _Side:
             self._add_wing(self.start, self.wing.length)
             end = self.start + COUNTER_DEPTH if self.wing.walled else HALF_LENGTH
         self._add_wall_unit(self.start if self.unit in TALL else end)
-        # A plane is not seen from behind: it hides nothing from cameras out of the room.
-        half = 2**-0.5
+        # A plane is half transparent from behind, and this one ends beside the robot: films are taken from outside.
+        half, length = 2**-0.5, COUNTER_DEPTH + (self.wing.length if self.wing is not None else _SIDE_WALL_LENGTH)
         self.world.add_geom(
-            name=f"side_wall_{self.name}", type=GEOM.mjGEOM_PLANE, size=[2.0, CEILING / 2, 0.1],
-            pos=[COUNTER_DEPTH - 2.0, self.side * end, CEILING / 2], quat=[half, self.side * half, 0, 0],
+            name=f"side_wall_{self.name}", type=GEOM.mjGEOM_PLANE, size=[length / 2, CEILING / 2, 0.1],
+            pos=[COUNTER_DEPTH - length / 2, self.side * end, CEILING / 2], quat=[half, self.side * half, 0, 0],
             rgba=shaded(self.style.wall, 0.94), contype=VISUAL[0], conaffinity=VISUAL[1],
         )  # fmt: skip
 
@@ -117,8 +118,8 @@ class _Side:
         style, under, middle = self.style, self.top - COUNTER_THICKNESS, (near + far) / 2
         body = style.appliance if self.unit == "dishwasher" else style.front
         dark = shaded(body, GAP_SHADE)
-        self._slab(self.unit, (-0.012, 0), (near + GAP, far - GAP), (PLINTH, under - 0.005), body)
-        line, bar = (-0.014, 0), (-0.030, -0.018)
+        self._slab(self.unit, (-0.016, 0), (near + GAP, far - GAP), (PLINTH, under - 0.005), body)
+        line, bar = (-0.018, 0), (-0.034, -0.020)
         if self.unit == "dishwasher":
             self._slab("dishwasher_panel", line, (near + GAP, far - GAP), (under - 0.09, under - 0.005), _DARK)
             self._slab("dishwasher_bar", bar, (near + 0.08, far - 0.08), (under - 0.14, under - 0.125), style.metal)

@@ -104,7 +104,7 @@ def _add_fronts(
         for i, y in enumerate(borders[:_NUM_BARS]):
             middle = y + side * layout.module / 2
             bar = (middle - 0.09, middle + 0.09)
-            _across(world, f"bar_{name}{i}", (-0.028, -0.018), bar, row + _DRAWER_ROW / 2, 0.006, style.metal)
+            _across(world, f"bar_{name}{i}", (-0.014, 0), bar, row + _DRAWER_ROW / 2, 0.006, style.metal)
 
 
 def _across(

@@ -48,15 +48,15 @@ _WHITE: RGBA = (0.93, 0.93, 0.92, 1)
 
 STYLES: dict[str, Style] = {
     "white_oak": Style(
-        cabinet=(0.74, 0.60, 0.43, 1), front=(0.80, 0.66, 0.48, 1), counter=(0.90, 0.89, 0.86, 1), metal=_BLACK,
+        cabinet=(0.74, 0.60, 0.43, 1), front=(0.80, 0.66, 0.48, 1), counter=(0.82, 0.81, 0.78, 1), metal=_BLACK,
         wall=(0.92, 0.90, 0.86, 1), floor=(0.62, 0.58, 0.53, 1), tile=(0.95, 0.94, 0.92, 1), appliance=_STEEL,
     ),
     "walnut": Style(
-        cabinet=(0.33, 0.22, 0.15, 1), front=(0.38, 0.25, 0.17, 1), counter=(0.86, 0.84, 0.80, 1), metal=_BRASS,
+        cabinet=(0.33, 0.22, 0.15, 1), front=(0.38, 0.25, 0.17, 1), counter=(0.78, 0.76, 0.72, 1), metal=_BRASS,
         wall=(0.88, 0.85, 0.79, 1), floor=(0.58, 0.55, 0.50, 1), tile=(0.80, 0.76, 0.68, 1), appliance=_BLACK,
     ),
     "navy": Style(
-        cabinet=(0.66, 0.55, 0.42, 1), front=(0.13, 0.19, 0.33, 1), counter=(0.92, 0.91, 0.89, 1), metal=_BRASS,
+        cabinet=(0.66, 0.55, 0.42, 1), front=(0.13, 0.19, 0.33, 1), counter=(0.84, 0.83, 0.81, 1), metal=_BRASS,
         wall=(0.91, 0.92, 0.93, 1), floor=(0.60, 0.46, 0.32, 1), tile=(0.96, 0.96, 0.95, 1), appliance=_STEEL,
     ),
     "sage": Style(
@@ -84,11 +84,11 @@ STYLES: dict[str, Style] = {
         wall=(0.84, 0.84, 0.83, 1), floor=(0.66, 0.52, 0.37, 1), tile=(0.62, 0.63, 0.64, 1), appliance=_BLACK,
     ),
     "pastel_blue": Style(
-        cabinet=(0.84, 0.80, 0.72, 1), front=(0.64, 0.76, 0.83, 1), counter=(0.88, 0.84, 0.76, 1), metal=_STEEL,
+        cabinet=(0.84, 0.80, 0.72, 1), front=(0.64, 0.76, 0.83, 1), counter=(0.80, 0.76, 0.68, 1), metal=_STEEL,
         wall=(0.96, 0.95, 0.91, 1), floor=(0.76, 0.66, 0.52, 1), tile=(0.86, 0.90, 0.92, 1), appliance=_WHITE,
     ),
     "forest": Style(
-        cabinet=(0.52, 0.40, 0.28, 1), front=(0.14, 0.27, 0.21, 1), counter=(0.84, 0.82, 0.77, 1), metal=_BRASS,
+        cabinet=(0.52, 0.40, 0.28, 1), front=(0.14, 0.27, 0.21, 1), counter=(0.77, 0.75, 0.70, 1), metal=_BRASS,
         wall=(0.86, 0.86, 0.80, 1), floor=(0.50, 0.38, 0.27, 1), tile=(0.72, 0.78, 0.72, 1), appliance=_BLACK,
     ),
     "butter": Style(

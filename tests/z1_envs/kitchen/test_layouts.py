@@ -76,7 +76,7 @@ def test_every_layout_in_every_style_compiles_within_the_budget(layout: str, sty
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_hole_stays_empty_and_within_the_budget(layout: str, hole: str):
     cut = HOLES[hole]
-    spec = kitchen(layout, "navy", cut, clear=(-0.35, 0.35))
+    spec = kitchen(layout, "navy", cut, clear=(-0.35, 0.35), wall_clear=(0.0, 0.0))
     assert len(spec.worldbody.geoms) <= MAX_GEOMS
     spec.compile()
     if cut is None:
