@@ -116,7 +116,7 @@ class _Simulation:
     def film(self, lane: int) -> NDArray[np.uint8]:
         """A picture of `lane` for people, uint8 [360, 480, 3]."""
         if self._film_cameras is None:
-            self._film_cameras = Cameras(self.lanes.scenes[0].model, _FILM_WIDTH, _FILM_HEIGHT)
+            self._film_cameras = Cameras(self.lanes.scenes[0].model, _FILM_WIDTH, _FILM_HEIGHT, samples=4)
         return self._film_cameras.film(self.lanes.scenes[lane].model, self.lanes.physics.rows[lane])
 
     def close(self) -> None:

@@ -94,7 +94,7 @@ class Scene:
         return qpos
 
 
-@lru_cache(maxsize=256)  # 0.2 MB each
+@lru_cache(maxsize=128)  # 0.1 MB each
 def make_scene(task: str, seed: int, redraw: int = 0, options: SceneOptions = TRAIN) -> Scene:
     """The scene and start that `seed` decides. `redraw` counts starts thrown away for being successful.
 
@@ -122,7 +122,7 @@ def compile_plan(plan: Plan) -> mujoco.MjModel:
     option.iterations, option.ls_iterations = 20, 20
     # A reset in the middle of an episode would go unseen; KitchenLanes.step ends lanes that diverge.
     option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
-    spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 0, 4
+    spec.visual.quality.shadowsize = 0
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 640, 480
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.35] * 3, [0.35] * 3
     robot.add_robot(spec)
