@@ -3,9 +3,9 @@
     select("train", "sink_food")          # kinds of food that may be washed, without the held-out ones
     add_object(world, KINDS["apple"])     # the free body `object`
 
-Every kind has exactly `NUM_GEOMS` geoms, so that scenes with different kinds have models of equal sizes and can
-share one block of state rows. Lengths in [m], masses in [kg]; z is up, the origin is the centre of the bounding box
-(of a mug: the body's axis, half way up).
+Every kind has exactly `NUM_GEOMS` geoms and every mug `NUM_MUG_GEOMS`, so that scenes with different kinds have
+models of equal sizes and can share one block of state rows. Lengths in [m], masses in [kg]; z is up, the origin is
+the centre of the bounding box (of a mug: the body's axis, half way up).
 """
 
 from collections.abc import Callable
@@ -16,20 +16,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from z1_envs.kitchen.fixtures.fixture import DOWN
-from z1_envs.kitchen.shapes import GEOM, OBJECT, RGBA, Point, marker
+from z1_envs.kitchen.shapes import GEOM, JOINT, OBJECT, RGBA, marker
 
-NUM_GEOMS = 3
+NUM_GEOMS, NUM_MUG_GEOMS = 3, 4
 # Touches nothing; not (0, 0), for MuJoCo's collision trees hold all geoms with any bit and must be of equal sizes.
 DECOR = (16, 0)
-# Unequal, so that no kind's centre of mass is the body's origin: MuJoCo lays out such bodies differently. The first
-# has nearly all: round things roll over when they are top-heavy.
-_MASS_SHARES = (0.9, 0.06, 0.04)
+# The centre of mass lies this share of the half height below the centre and under the middle of the first shape: so
+# round things right themselves. Never at the origin: MuJoCo lays out such bodies differently.
+_LOW = 0.15
 _MAX_DEPTH = 0.028  # [m] between the tips of the fingers and the top of what they hold; the palm is over that
 
-_WHITE, _CREAM, _YELLOW, _ORANGE = (0.95, 0.95, 0.93, 1), (0.96, 0.88, 0.72, 1), (0.95, 0.85, 0.15, 1), (0.95, 0.5, 0.1, 1)
-_RED, _GREEN, _DARK_GREEN, _BROWN = (0.8, 0.1, 0.1, 1), (0.35, 0.65, 0.2, 1), (0.12, 0.32, 0.12, 1), (0.45, 0.28, 0.14, 1)
-_CRUST, _METAL, _PURPLE, _BLUE = (0.8, 0.56, 0.28, 1), (0.72, 0.73, 0.75, 1), (0.45, 0.12, 0.4, 1), (0.15, 0.35, 0.75, 1)
+_WHITE, _CREAM, _YELLOW, _ORANGE = (
+    (0.95, 0.95, 0.93, 1),
+    (0.96, 0.88, 0.72, 1),
+    (0.95, 0.85, 0.15, 1),
+    (0.95, 0.5, 0.1, 1),
+)
+_RED, _GREEN, _DARK_GREEN, _BROWN = (
+    (0.8, 0.1, 0.1, 1),
+    (0.35, 0.65, 0.2, 1),
+    (0.12, 0.32, 0.12, 1),
+    (0.45, 0.28, 0.14, 1),
+)
+_CRUST, _METAL, _PURPLE, _BLUE = (
+    (0.8, 0.56, 0.28, 1),
+    (0.72, 0.73, 0.75, 1),
+    (0.45, 0.12, 0.4, 1),
+    (0.15, 0.35, 0.75, 1),
+)
 _COFFEE, _PINK = (0.13, 0.08, 0.05, 1), (0.95, 0.6, 0.7, 1)
+
+
+Vector = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +56,7 @@ class Shape:
 
     type: mujoco.mjtGeom
     size: tuple[float, ...]
-    centre: tuple[float, float, float]
+    centre: Vector
     quat: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
     rgba: RGBA
     solid: bool = True
@@ -53,8 +71,8 @@ class ObjectKind:
 
     name: str
     mass: float
-    half: tuple[float, float, float]
-    shapes: tuple[Shape, Shape, Shape]
+    half: Vector
+    shapes: tuple[Shape, ...]
     neck: tuple[float, float] | None = None
     food: bool = False
     washable: bool = False
@@ -91,14 +109,17 @@ def mugs(split: str) -> tuple[ObjectKind, ...]:
 
 def add_object(world: mujoco.MjsBody, kind: ObjectKind) -> None:
     """The free body, joint and site `object` of `kind`; site at its origin, approach down and opening along y."""
-    body = world.add_body(name="object")
-    body.add_joint(name="object", type=mujoco.mjtJoint.mjJNT_FREE, damping=[2e-4, 0, 0])
+    x, y, z = np.square(kind.half)
+    body = world.add_body(
+        name="object", explicitinertial=True, mass=kind.mass, ipos=(*kind.shapes[0].centre[:2], -_LOW * kind.half[2]),
+        inertia=kind.mass / 4 * np.array([y + z, x + z, x + y]),  # between an ellipsoid's (1/5) and a box's (1/3)
+    )  # fmt: skip
+    body.add_joint(name="object", type=JOINT.mjJNT_FREE, damping=[2e-4, 0, 0])
     for i, shape in enumerate(kind.shapes):
         bits = OBJECT if shape.solid else DECOR
         geom = body.add_geom(
             name=f"object{i}", type=shape.type, size=[*shape.size, 0, 0][:3], pos=shape.centre, quat=shape.quat,
-            rgba=shape.rgba, mass=kind.mass * _MASS_SHARES[i], contype=bits[0], conaffinity=bits[1],
-            friction=[1.0, 0.01, 0.002],
+            rgba=shape.rgba, contype=bits[0], conaffinity=bits[1], friction=[1.0, 0.01, 0.005],
         )  # fmt: skip
         # Round things roll for ever without rolling friction (condim 6).
         geom.condim = 4 if shape.type in (GEOM.mjGEOM_BOX, GEOM.mjGEOM_CYLINDER) else 6
@@ -140,36 +161,38 @@ def _kind(
     middle = (low + high) / 2
     if on_axis:
         middle[:2] = 0.0
-    x, y, z = (round(float(h), 6) for h in np.maximum(high - middle, middle - low))
-    first, second, third = (
-        replace(shape, centre=tuple(round(float(c), 6) for c in np.subtract(shape.centre, middle))) for shape in shapes
-    )
+    moved = tuple(replace(shape, centre=_rounded(np.subtract(shape.centre, middle))) for shape in shapes)
     return ObjectKind(
-        name=name, mass=mass, half=(x, y, z), shapes=(first, second, third),
+        name=name, mass=mass, half=_rounded(np.maximum(high - middle, middle - low)), shapes=moved,
         neck=None if neck is None else (round(neck[0] - float(middle[2]), 6), neck[1]),
         food=name not in _NOT_FOOD, washable=name in _WASHABLE, cookable=name in _COOKABLE,
         microwavable=name in _MICROWAVABLE,
     )  # fmt: skip
 
 
-def _ball(half: Point, rgba: RGBA, centre: Point = (0, 0, 0), *, solid: bool = True) -> Shape:
-    return Shape(type=GEOM.mjGEOM_ELLIPSOID, size=tuple(half), centre=tuple(centre), rgba=rgba, solid=solid)
+def _rounded(vector: NDArray[np.float64]) -> Vector:
+    x, y, z = (round(float(value), 6) for value in vector)
+    return x, y, z
 
 
-def _block(half: Point, rgba: RGBA, centre: Point = (0, 0, 0), *, solid: bool = True) -> Shape:
-    return Shape(type=GEOM.mjGEOM_BOX, size=tuple(half), centre=tuple(centre), rgba=rgba, solid=solid)
+def _ball(half: Vector, rgba: RGBA, centre: Vector = (0, 0, 0), *, solid: bool = True) -> Shape:
+    return Shape(type=GEOM.mjGEOM_ELLIPSOID, size=half, centre=centre, rgba=rgba, solid=solid)
 
 
-def _rod(start: Point, end: Point, radius: float, rgba: RGBA, *, flat: bool = False, solid: bool = True) -> Shape:
+def _block(half: Vector, rgba: RGBA, centre: Vector = (0, 0, 0), *, solid: bool = True) -> Shape:
+    return Shape(type=GEOM.mjGEOM_BOX, size=half, centre=centre, rgba=rgba, solid=solid)
+
+
+def _rod(start: Vector, end: Vector, radius: float, rgba: RGBA, *, flat: bool = False, solid: bool = True) -> Shape:
     """A capsule whose half spheres sit on `start` and `end`; `flat`: a cylinder between them."""
     along = np.subtract(end, start)
     length = float(np.linalg.norm(along))
     quat = np.empty(4)
     mujoco.mju_quatZ2Vec(quat, along / length)
     w, x, y, z = (round(float(q), 9) for q in quat)
-    a, b, c = (float(m) for m in np.add(start, end) / 2)
     return Shape(
-        type=GEOM.mjGEOM_CYLINDER if flat else GEOM.mjGEOM_CAPSULE, size=(radius, length / 2), centre=(a, b, c),
+        type=GEOM.mjGEOM_CYLINDER if flat else GEOM.mjGEOM_CAPSULE, size=(radius, length / 2),
+        centre=_rounded(np.add(start, end) / 2),
         quat=(w, x, y, z), rgba=rgba, solid=solid,
     )  # fmt: skip
 
@@ -184,16 +207,17 @@ def _foot(radius: float, rgba: RGBA) -> Shape:
     return _block((0.71 * radius, 0.71 * radius, 0.004), rgba, (0, 0, 0.003))
 
 
-def _fruit(half: Point, rgba: RGBA, top: RGBA = _BROWN) -> tuple[Shape, Shape, Shape]:
+def _fruit(half: Vector, rgba: RGBA, top: RGBA = _BROWN) -> tuple[Shape, Shape, Shape]:
     """Wider than high, so that it rights itself; with a stem and a leaf of colour `top`."""
     stem = _rod((0, 0, half[2] - 0.004), (0, 0, half[2] + 0.004), 0.003, _BROWN, flat=True, solid=False)
     return _ball(half, rgba), stem, _ball((0.010, 0.005, 0.0015), top, (0.009, 0, half[2] + 0.001), solid=False)
 
 
-def _lying(half: Point, rgba: RGBA, ends: RGBA) -> tuple[Shape, Shape, Shape]:
+def _lying(half: Vector, rgba: RGBA, ends: RGBA) -> tuple[Shape, Shape, Shape]:
     """Longer than wide, with knobs of colour `ends` at both ends."""
-    x, r = half[0] - 0.006, 0.25 * half[1]
-    return _ball((x, *half[1:]), rgba), *(_ball((r, r, r), ends, (s * (half[0] - r), 0, 0), solid=False) for s in (1, -1))
+    (x, y, z), r = half, 0.25 * half[1]
+    front, back = (_ball((r, r, r), ends, (sign * (x - r), 0, 0), solid=False) for sign in (1, -1))
+    return _ball((x - 0.006, y, z), rgba), front, back
 
 
 def _can(radius: float, height: float, label: RGBA, lid: RGBA) -> tuple[Shape, Shape, Shape]:
@@ -202,14 +226,14 @@ def _can(radius: float, height: float, label: RGBA, lid: RGBA) -> tuple[Shape, S
     return body, _foot(radius, lid), _disc(0.92 * radius, height - 0.004, height, lid, solid=False)
 
 
-def _carton(half: Point, rgba: RGBA, band: RGBA, top: RGBA) -> tuple[Shape, Shape, Shape]:
+def _carton(half: Vector, rgba: RGBA, band: RGBA, top: RGBA) -> tuple[Shape, Shape, Shape]:
     """A box with a band around the lower half and something on its top."""
     x, y, z = half
     sleeve = _block((x + 0.0005, y + 0.0005, 0.3 * z), band, (0, 0, -0.3 * z), solid=False)
     return _block(half, rgba), sleeve, _block((0.45 * x, 0.45 * y, 0.001), top, (0, 0, z + 0.001), solid=False)
 
 
-def _slab(half: Point, rgba: RGBA, layer: RGBA, spot: RGBA) -> tuple[Shape, Shape, Shape]:
+def _slab(half: Vector, rgba: RGBA, layer: RGBA, spot: RGBA) -> tuple[Shape, Shape, Shape]:
     """A flat box with a layer on its top and a spot on that."""
     x, y, z = half
     top = _block((0.96 * x, 0.96 * y, 0.0015), layer, (0, 0, z + 0.0005), solid=False)
@@ -218,10 +242,10 @@ def _slab(half: Point, rgba: RGBA, layer: RGBA, spot: RGBA) -> tuple[Shape, Shap
 
 def _mug(radius: float, height: float, rgba: RGBA) -> ObjectKind:
     """Upright round the z axis with its handle at +x, full of coffee."""
-    body = _disc(radius, 0.0, height - 0.001, rgba)
+    body = _disc(radius, 0.001, height - 0.001, rgba)
     handle = _block((0.011, 0.005, 0.28 * height), rgba, (radius + 0.009, 0, 0.52 * height))
     coffee = _disc(0.86 * radius, height - 0.002, height, _COFFEE, solid=False)
-    return _kind("mug", 0.25, body, handle, coffee, on_axis=True)
+    return _kind("mug", 0.25, body, _foot(radius, rgba), handle, coffee, on_axis=True)
 
 
 _NOT_FOOD = ("soap bar", "sponge", "cup", "bottle", "mug")
@@ -249,7 +273,7 @@ KINDS: dict[str, ObjectKind] = {
         _kind("onion", 0.11, *_fruit((0.029, 0.029, 0.026), (0.6, 0.25, 0.4, 1), _CREAM)),
         _kind("bell pepper", 0.15, _ball((0.032, 0.032, 0.031), _YELLOW),
               _ball((0.020, 0.030, 0.016), _YELLOW, (0, 0, 0.018)),
-              _rod((0, 0, 0.03), (0, 0, 0.043), 0.005, _GREEN, solid=False), neck=(0.0, 0.064)),
+              _rod((0, 0, 0.03), (0, 0, 0.0385), 0.005, _GREEN, solid=False), neck=(0.0, 0.064)),
         _kind("lemon", 0.10, *_lying((0.038, 0.025, 0.025), _YELLOW, _YELLOW)),
         _kind("lime", 0.07, *_lying((0.030, 0.022, 0.022), _GREEN, _GREEN)),
         _kind("potato", 0.17, *_lying((0.042, 0.028, 0.025), (0.68, 0.53, 0.32, 1), _BROWN)),
@@ -259,23 +283,24 @@ KINDS: dict[str, ObjectKind] = {
               _ball((0.004, 0.004, 0.004), _BROWN, (0.045, 0, 0), solid=False)),
         _kind("pear", 0.16, _ball((0.032, 0.032, 0.028), (0.75, 0.8, 0.25, 1)),
               _ball((0.018, 0.018, 0.022), (0.75, 0.8, 0.25, 1), (0, 0, 0.022)),
-              _rod((0, 0, 0.043), (0, 0, 0.049), 0.003, _BROWN, flat=True, solid=False), neck=(0.0, 0.064)),
+              _rod((0, 0, 0.041), (0, 0, 0.047), 0.003, _BROWN, flat=True, solid=False), neck=(0.0, 0.064)),
         _kind("garlic", 0.05, _ball((0.025, 0.025, 0.020), _WHITE), _ball((0.008, 0.008, 0.012), _CREAM, (0, 0, 0.016)),
               _rod((0, 0, 0.026), (0, 0, 0.032), 0.003, _CREAM, solid=False), neck=(0.0, 0.050)),
         _kind("mushroom", 0.04, _disc(0.013, 0.002, 0.030, _CREAM), _foot(0.018, _CREAM),
               _ball((0.028, 0.028, 0.014), (0.75, 0.6, 0.45, 1), (0, 0, 0.034)), neck=(0.034, 0.056)),
         _kind("broccoli", 0.12, _disc(0.014, 0.002, 0.040, _GREEN), _foot(0.024, _GREEN),
               _ball((0.030, 0.030, 0.022), _DARK_GREEN, (0, 0, 0.045)), neck=(0.043, 0.060)),
-        _kind("carrot", 0.07, _rod((-0.026, 0, 0), (0.006, 0, 0), 0.017, _ORANGE),
-              _ball((0.032, 0.012, 0.012), _ORANGE, (0.020, 0, 0)),
-              _rod((-0.046, 0, 0), (-0.040, 0, 0), 0.007, _GREEN, solid=False), neck=(0.0, 0.034)),
-        _kind("cucumber", 0.15, _rod((-0.026, 0, 0), (0.026, 0, 0), 0.019, _DARK_GREEN),
-              _ball((0.004, 0.008, 0.008), _GREEN, (-0.043, 0, 0), solid=False),
-              _ball((0.004, 0.008, 0.008), _GREEN, (0.043, 0, 0), solid=False)),
+        _kind("carrot", 0.07, _rod((-0.020, 0, 0), (0.004, 0, 0), 0.017, _ORANGE),
+              _ball((0.032, 0.012, 0.012), _ORANGE, (0.014, 0, 0)),
+              _rod((-0.037, 0, 0), (-0.032, 0, 0), 0.007, _GREEN, solid=False), neck=(0.0, 0.034)),
+        _kind("cucumber", 0.15, _rod((-0.024, 0, 0), (0.024, 0, 0), 0.019, _DARK_GREEN),
+              _ball((0.004, 0.008, 0.008), _GREEN, (-0.041, 0, 0), solid=False),
+              _ball((0.004, 0.008, 0.008), _GREEN, (0.041, 0, 0), solid=False)),
         _kind("corn", 0.14, _rod((-0.012, 0, 0), (0.022, 0, 0), 0.021, _YELLOW),
               _ball((0.018, 0.020, 0.020), _GREEN, (-0.022, 0, 0)),
-              _rod((-0.042, 0, 0), (-0.036, 0, 0), 0.006, _GREEN, solid=False)),
-        _kind("eggplant", 0.17, _ball((0.036, 0.027, 0.027), _PURPLE), _ball((0.022, 0.018, 0.018), _PURPLE, (0.02, 0, 0)),
+              _rod((-0.041, 0, 0), (-0.036, 0, 0), 0.006, _GREEN, solid=False)),
+        _kind("eggplant", 0.17, _ball((0.036, 0.027, 0.027), _PURPLE),
+              _ball((0.022, 0.018, 0.018), _PURPLE, (0.02, 0, 0)),
               _rod((0.040, 0, 0), (0.047, 0, 0), 0.007, _GREEN, solid=False)),
         _kind("banana", 0.13, _rod((-0.018, 0, 0), (0.018, 0, 0), 0.016, _YELLOW),
               _rod((0.018, 0, 0), (0.040, 0.010, 0), 0.015, _YELLOW),
