@@ -1,6 +1,8 @@
 """What images cost: three cameras per lane, against a control step.
 
-python benchmarks/rendering.py [--json FILE]
+    LP_NUM_THREADS=0 python benchmarks/rendering.py [--tasks OpenDrawer …] [--json FILE]
+
+LP_NUM_THREADS=0 keeps Mesa's software renderer on one core; it is ignored by a GPU's driver.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import numpy as np
 
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.physics import default_threads
-from z1_envs.kitchen.scene import available_tasks
+from z1_envs.tasks import TASKS, get_task
 
 NUM_LANES, NUM_ROUNDS = 8, 6
 SIZES = (64, 128)  # [pixels]
@@ -45,18 +47,19 @@ def measure(task: str) -> dict[str, float]:
 def main() -> None:
     """Measures all tasks and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), help="by default all 24")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
     backend = os.environ.get("MUJOCO_GL") or "default"
     machine = f"{platform.machine()}, {default_threads()} cores, MuJoCo {version('mujoco')}, OpenGL {backend}"
     print(f"Three cameras per lane on {machine}")
     heads = "".join(f"{f'{px} px, ms':>12}{'/ step':>8}" for px in SIZES)
-    print(f"{'task':18}{'step, ms':>10}{heads}")
+    print(f"{'task':24}{'step, ms':>10}{heads}")
     results = {}
-    for task in available_tasks():
+    for task in (get_task(name).name for name in arguments.tasks):
         found = results[task] = measure(task)
         cells = "".join(f"{found[f'{px} px']:12.2f}{found[f'{px} px'] / found['step']:8.1f}" for px in SIZES)
-        print(f"{task:18}{found['step']:10.2f}{cells}")
+        print(f"{task:24}{found['step']:10.2f}{cells}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, "milliseconds": results}, indent=1))
 

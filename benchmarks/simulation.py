@@ -1,11 +1,12 @@
-"""Control steps per second of 64 lanes, against nothing but `mj_step` on the same models.
+"""Control steps per second of 64 lanes, against nothing but `mj_step` on the same models, for all tasks.
 
-    python benchmarks/simulation.py [--json FILE]
+    python benchmarks/simulation.py [--tasks OpenDrawer …] [--json FILE]
 
 The expert's actions are recorded once per task. Then three runners replay them in turn, ten steps at a time, so
 that all of them meet the machine in the same state: bare `mj_step` with the recorded servo targets, and the vector
 env (control, physics, success, observation, infos), each on one and on two threads. Where other processes use the
-cores, bare `mj_step` gains nothing from a second thread either.
+cores, bare `mj_step` gains nothing from a second thread either. The last column compares with what the official
+RoboCasa does at best on two virtual cores, 45 steps/s (v0.2, measured elsewhere).
 """
 
 import argparse
@@ -24,14 +25,18 @@ from numpy.typing import NDArray
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.kitchen.physics import default_threads
-from z1_envs.kitchen.scene import NUM_SUBSTEPS, available_tasks
+from z1_envs.kitchen.scene import NUM_SUBSTEPS
+from z1_envs.tasks import TASKS, get_task
 
 NUM_LANES, NUM_STEPS, BLOCK = 64, 80, 10  # block: steps before the next runner's turn
-RATIOS = {  # name: above, below, wanted
-    "env / mj_step, 1 thread": ("env 1", "mj_step 1", 0.85),
-    "env / mj_step, 2 threads": ("env 2", "mj_step 2", 0.85),
-    "env, 2 threads / 1": ("env 2", "env 1", 1.8),
-    "mj_step, 2 threads / 1": ("mj_step 2", "mj_step 1", None),
+OFFICIAL = 45  # [steps/s]
+# Column: format, wanted at least.
+COLUMNS = {
+    "steps/s, 1 thread": (".0f", None),
+    "/ mj_step": (".2f", 0.85),
+    "2 threads / 1": (".2f", 1.8),
+    "mj_step: 2 / 1": (".2f", None),
+    "/ official": (".0f", 40),
 }
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
@@ -96,7 +101,7 @@ def vector(task: str, num_threads: int) -> Callable[[Step], None]:
 
 
 def measure(task: str) -> dict[str, float]:
-    """Steps/s of each runner, and their ratios."""
+    """A row of the table."""
     steps = record(task)
     runners = {f"mj_step {n}": bare(task, n) for n in (1, 2)} | {f"env {n}": vector(task, n) for n in (1, 2)}
     seconds = dict.fromkeys(runners, 0.0)
@@ -107,25 +112,39 @@ def measure(task: str) -> dict[str, float]:
                 run(step)
             seconds[name] += time.perf_counter() - began
     num_steps = sum(len(step.lanes) for step in steps)
-    rates = {name: num_steps / taken for name, taken in seconds.items()}
-    return rates | {name: rates[above] / rates[below] for name, (above, below, _) in RATIOS.items()}
+    rate = {name: num_steps / taken for name, taken in seconds.items()}
+    return {
+        "steps/s, 1 thread": rate["env 1"],
+        "/ mj_step": rate["env 1"] / rate["mj_step 1"],
+        "2 threads / 1": rate["env 2"] / rate["env 1"],
+        "mj_step: 2 / 1": rate["mj_step 2"] / rate["mj_step 1"],
+        "/ official": rate["env 1"] / OFFICIAL,
+    }
 
 
 def main() -> None:
-    """Measures all tasks and prints the table."""
+    """Measures the tasks one by one, prints a row for each, then the medians and the least."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), help="by default all 24")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
     machine = f"{platform.machine()}, {default_threads()} cores, MuJoCo {mujoco.__version__}"
-    print(f"Control steps/s with {NUM_LANES} lanes on {machine}")
-    results = {task: measure(task) for task in available_tasks()}
-    print(f"{'':26}" + "".join(f"{task:>18}" for task in results) + f"{'wanted':>8}")
-    for name in next(iter(results.values())):
-        wanted = RATIOS[name][2] if name in RATIOS else None
-        cells = (f"{found[name]:18.2f}" if name in RATIOS else f"{found[name]:18.0f}" for found in results.values())
-        print(f"{name:26}" + "".join(cells) + (f"{wanted:8.2f}" if wanted else ""))
+    print(f"Control steps with {NUM_LANES} lanes on {machine}")
+    print(f"{'task':24}" + "".join(f"{name:>19}" for name in COLUMNS))
+    results = {}
+    for task in (get_task(name).name for name in arguments.tasks):
+        results[task] = measure(task)
+        print_row(task, results[task])
+    for title, summary in (("median", np.median), ("least", np.min)):
+        print_row(title, {name: float(summary([found[name] for found in results.values()])) for name in COLUMNS})
+    print(f"{'wanted':24}" + "".join(f"{wanted or '':>19}" for _, wanted in COLUMNS.values()))
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, "tasks": results}, indent=1))
+
+
+def print_row(title: str, numbers: dict[str, float]) -> None:
+    """One line of the table."""
+    print(f"{title:24}" + "".join(f"{numbers[name]:>19{style}}" for name, (style, _) in COLUMNS.items()), flush=True)
 
 
 if __name__ == "__main__":

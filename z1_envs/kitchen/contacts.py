@@ -5,7 +5,6 @@ from the row, and only for lanes where all else of a predicate holds already: at
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import mujoco
 import numpy as np
@@ -40,15 +39,12 @@ class Contacts:
         return touching
 
     def _touch(self, lane: int, one: str | tuple[str, ...], other: str) -> bool:
-        model, data = self._scenes[lane].model, self._data
+        scene, data = self._scenes[lane], self._data
+        model = scene.model
         mujoco.mj_setState(model, data, self._physics.rows[lane], _STATE)
         mujoco.mj_kinematics(model, data)
         mujoco.mj_collision(model, data)
         pairs = data.contact.geom[data.contact.dist <= 0]
-        a, b = _members(model, one), _members(model, other)
+        a, b = scene.geoms(one), scene.geoms(other)
         return bool((a[pairs[:, 0]] & b[pairs[:, 1]] | b[pairs[:, 0]] & a[pairs[:, 1]]).any())
 
-
-@lru_cache(maxsize=256)
-def _members(model: mujoco.MjModel, prefix: str | tuple[str, ...]) -> BoolArray:
-    return np.array([model.geom(i).name.startswith(prefix) for i in range(model.ngeom)])

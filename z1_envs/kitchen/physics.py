@@ -11,8 +11,8 @@ Lanes may hold different scenes of one task: their models have the same sizes an
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import mujoco
 import numpy as np
@@ -30,6 +30,7 @@ _STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 DERIVED = ("site_xpos", "site_xmat", "xpos", "xmat", "xanchor", "xaxis")
 # Sizes of a model that do not shape its MjData: texts and the total.
 _FREE_SIZES = {"nbuffer", "nnames", "nnames_map", "npaths", "ntext", "ntextdata"}
+_SIZES: WeakKeyDictionary[mujoco.MjModel, dict[str, int]] = WeakKeyDictionary()  # looking them up takes a millisecond
 
 
 class Physics(Protocol):
@@ -74,10 +75,11 @@ def check_sizes(models: Sequence[mujoco.MjModel]) -> None:
             raise ValueError(f"lanes must have models of equal sizes: lane {i} has {different}")
 
 
-@lru_cache(maxsize=256)
 def _sizes(model: mujoco.MjModel) -> dict[str, int]:
-    names = (name for name in dir(model) if name.startswith("n") and name not in _FREE_SIZES)
-    return {name: value for name in names if isinstance(value := getattr(model, name), int)}
+    if model not in _SIZES:
+        names = (name for name in dir(model) if name.startswith("n") and name not in _FREE_SIZES)
+        _SIZES[model] = {name: value for name in names if isinstance(value := getattr(model, name), int)}
+    return _SIZES[model]
 
 
 class BatchPhysics:

@@ -7,7 +7,7 @@ A plan says what is compiled; its hash, with `SCENE_VERSION`, is the `scene_id`:
 states, in any process.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import mujoco
@@ -80,6 +80,14 @@ class Scene:
     instruction: str
     model: mujoco.MjModel
     scene_id: str
+    _members: dict[str | tuple[str, ...], NDArray[np.bool_]] = field(default_factory=dict)
+
+    def geoms(self, prefix: str | tuple[str, ...]) -> NDArray[np.bool_]:
+        """Which geoms [ngeom] have names that begin with `prefix`, or with one of several."""
+        if prefix not in self._members:
+            names = (self.model.geom(i).name for i in range(self.model.ngeom))
+            self._members[prefix] = np.array([name.startswith(prefix) for name in names])
+        return self._members[prefix]
 
     def qpos(self) -> NDArray[np.float64]:
         """The start's joint positions [nq]: the robot first, then fixtures and objects."""
@@ -94,7 +102,7 @@ class Scene:
         return qpos
 
 
-@lru_cache(maxsize=128)  # 0.1 MB each
+@lru_cache(maxsize=48)  # 0.3 MB each
 def make_scene(task: str, seed: int, redraw: int = 0, options: SceneOptions = TRAIN) -> Scene:
     """The scene and start that `seed` decides. `redraw` counts starts thrown away for being successful.
 
