@@ -13,7 +13,7 @@ from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
 from z1_envs.kitchen.experts.expert import expert_actions
 
 # Translation and rotation of the executed action are disturbed, the gripper is not; rotations less.
-_NOISE_SHAPE = np.array([1, 1, 1, 0.3, 0.3, 0.3, 0, 0, 0, 0, 0, 0])
+NOISE_SHAPE = np.array([1, 1, 1, 0.3, 0.3, 0.3, 0, 0, 0, 0, 0, 0])
 _MAX_ROUNDS = 8
 
 
@@ -113,7 +113,7 @@ def _run_round(
             columns[lane]["instruction"].append(infos["instruction"][lane])
             actions[lane].append(wanted[row])
         executed = np.zeros((envs.num_envs, wanted.shape[1]))
-        disturbed = wanted + rng.normal(0, noise, wanted.shape) * _NOISE_SHAPE
+        disturbed = wanted + rng.normal(0, noise, wanted.shape) * NOISE_SHAPE
         executed[lanes] = np.clip(disturbed, -1, 1)
         observation, _, _, _, infos = envs.step(executed)
         assert isinstance(observation, dict)

@@ -6,10 +6,13 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from z1_envs import tasks
 from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.kitchen.lanes import KitchenLanes
 
-TASKS = ("OpenDrawer", "CloseSingleDoor", "PnPCounterToSink")
+TASKS = ("OpenDrawer","CloseSingleDoor","PnPCounterToSink")
+# One task of each way of working, for what is long and does not depend on the task.
+SOME_TASKS = TASKS
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 

@@ -44,7 +44,7 @@ def test_images_are_upright(opengl: None) -> None:
         cameras = Cameras(lanes.scenes[0].model, 96, 72)
         image = cameras.film(lanes.scenes[0].model, lanes.physics.rows[0]).astype(float)
         cameras.close()
-        style = lanes.scenes[0].plan.style
+        style = lanes.scenes[0].plan.kitchen.style
 
         def hue(rgb: np.ndarray) -> np.ndarray:
             return rgb / np.linalg.norm(rgb)

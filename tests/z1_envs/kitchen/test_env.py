@@ -14,6 +14,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from tests.z1_envs.kitchen.play import TASKS
 from z1_envs.kitchen.env import KitchenEnv, KitchenVectorEnv
+from z1_envs.kitchen.scene import SceneOptions
 from z1_envs.snapshot import SnapshotError, SnapshotRestore
 from z1_envs.tasks import get_task
 
@@ -44,7 +45,7 @@ def test_state_envs_keep_the_contracts(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_pixel_envs_keep_the_contracts(task: str, opengl: None) -> None:
-    env = make(task, obs="pixels", image_px=64, render_mode="rgb_array")
+    env = make(task, obs="pixels", image_px=36, render_mode="rgb_array")
     check(env, skip_render_check=False)
     env.close()
 
@@ -79,6 +80,10 @@ BAD_OPTIONS = [
     ({"obs": "pixels", "image_px": 31}, r"image_px must lie in \[32, 640\], got 31"),
     ({"obs": "pixels", "image_px": 641}, r"image_px must lie in \[32, 640\], got 641"),
     ({"horizon": 0}, "horizon must be at least 1 step, got 0"),
+    ({"split": "validation"}, "split must be 'train', 'test' or 'all', got 'validation'"),
+    ({"layouts": ["galley", "loft"]}, r"unknown layout in \['galley', 'loft'\]; there are galley, corner_left"),
+    ({"layouts": "galley"}, r"layouts takes a sequence of names, got the text 'galley': write \['galley'\]"),
+    ({"styles": []}, r"unknown style in \[\]; there are"),
     ({"backend": "robocasa"}, "backend='kitchen', or 'auto'"),
     ({"backend": "gazebo"}, "backend must be 'auto', 'kitchen' or 'robocasa', got 'gazebo'"),
 ]
@@ -92,15 +97,13 @@ def test_bad_options_are_refused_by_both_envs(options: dict[str, Any], message: 
         gym.make_vec("z1_envs:Z1-RoboCasa-OpenDrawer", num_envs=2, **options)
 
 
-def test_unknown_options_tasks_and_scenes_are_refused_by_name() -> None:
+def test_unknown_options_and_tasks_are_refused_by_name() -> None:
     with pytest.raises(TypeError, match="colour"):
         make(colour="red")
     with pytest.raises(ValueError, match=r"unknown task 'OpenDrawr': did you mean OpenDrawer"):
         KitchenEnv("OpenDrawr")
     with pytest.raises(NameNotFound, match="Z1-RoboCasa-OpenDrawer"):
         make("OpenDrawr")
-    with pytest.raises(ValueError, match=r"no scene for 'TurnOnStove' yet; it has OpenDrawer, CloseSingleDoor"):
-        make("TurnOnStove")
     with pytest.raises(ValueError, match="render_mode"):
         KitchenEnv("OpenDrawer", render_mode="human")
 
@@ -191,10 +194,11 @@ def test_a_reward_comes_once_with_success() -> None:
 
 def test_layers_are_named_with_what_they_were_built_with() -> None:
     assert SnapshotRestore(KitchenEnv("OpenDrawer", horizon=30)).stack == (
-        "KitchenEnv(OpenDrawer, obs=state, horizon=30)",
+        "KitchenEnv(OpenDrawer, obs=state, horizon=30, SceneOptions(split='train', layouts=None, styles=None))",
     )
-    pixels = KitchenVectorEnv("CloseSingleDoor", obs="pixels", image_px=64, horizon=30)
-    assert pixels.stack == ("KitchenLane(CloseSingleDoor, obs=pixels, image_px=64, horizon=30)",)
+    held_out = SceneOptions(split="test", styles=("sage",))
+    pixels = KitchenVectorEnv("CloseSingleDoor", obs="pixels", image_px=64, horizon=30, scenes=held_out)
+    assert pixels.stack == (f"KitchenLane(CloseSingleDoor, obs=pixels, image_px=64, horizon=30, {held_out})",)
 
 
 def test_snapshots_of_envs_built_otherwise_are_refused_and_nothing_changes() -> None:
@@ -224,7 +228,7 @@ def test_a_snapshot_with_another_observation_is_refused_before_any_lane_moves() 
     good = moments[1].observation
     for observation, words in (
         ({"state": good["state"], "front": good["scene"]}, r"lane 1: .*\['front', 'state'\].*\['scene', 'state'\]"),
-        ({**good, "scene": good["scene"][:5]}, r"lane 1: .*'scene'.*\(5,\).*\(38,\)"),
+        ({**good, "scene": good["scene"][:5]}, r"lane 1: .*'scene'.*\(5,\).*\(42,\)"),
         (None, "lane 1: "),
     ):
         with pytest.raises(SnapshotError, match=words):

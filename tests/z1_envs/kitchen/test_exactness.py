@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from tests.z1_envs.kitchen.play import TASKS, robot_touches
+from tests.z1_envs.kitchen.play import SOME_TASKS, TASKS, robot_touches
 from z1_envs.conformance import check_snapshot, first_difference
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.expert import expert_actions
@@ -51,13 +51,13 @@ def play(env: gym.Env, actions: list[np.ndarray]) -> list[tuple]:
 @pytest.mark.parametrize("task", TASKS)
 def test_snapshots_of_the_registered_envs_are_exact(task: str) -> None:
     make_env = partial(gym.make, env_id(task))
-    assert check_snapshot(make_env(), make_env=make_env, steps=40) == 40
+    assert check_snapshot(make_env(), make_env=make_env, steps=25) == 25
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_snapshots_with_images_are_exact(task: str, opengl: None) -> None:
-    env = gym.make(env_id(task), obs="pixels", image_px=64)
-    assert check_snapshot(env, steps=12) == 12
+    env = gym.make(env_id(task), obs="pixels", image_px=32)
+    assert check_snapshot(env, steps=4) == 4
     env.close()
 
 
@@ -102,7 +102,7 @@ def test_a_snapshot_in_mid_grasp_goes_on_in_another_process() -> None:
         assert first_difference(got, want) is None, task
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", SOME_TASKS)
 def test_one_env_equals_its_lane_among_many(task: str) -> None:
     envs = KitchenVectorEnv(task, num_envs=64, num_threads=2)
     observations = [envs.reset(seed=10)[0]]
@@ -116,7 +116,7 @@ def test_one_env_equals_its_lane_among_many(task: str) -> None:
         assert first_difference(alone, many) is None
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", SOME_TASKS)
 def test_a_lane_goes_on_in_an_env_with_another_number_of_lanes_and_threads(task: str) -> None:
     large = KitchenVectorEnv(task, num_envs=6, num_threads=2)
     large.reset(seed=0)
@@ -134,7 +134,7 @@ def test_a_lane_goes_on_in_an_env_with_another_number_of_lanes_and_threads(task:
     assert small.finished.tolist() == large.finished[[1, 4]].tolist()
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", SOME_TASKS)
 def test_branching_is_a_gather_of_rows_and_of_what_follows(task: str) -> None:
     envs = KitchenVectorEnv(task, num_envs=8, group_size=4)
     envs.reset(seed=0)

@@ -1,4 +1,7 @@
-"""The scripted experts: how often they win, and that they are functions of the present geometry alone."""
+"""The scripted experts: how often they win, and that they are functions of the present geometry alone.
+
+Rates over 100 seeds, with noise and in held-out kitchens are measured by `python benchmarks/experts.py`.
+"""
 
 import dataclasses
 
@@ -8,21 +11,22 @@ import pytest
 from tests.z1_envs.kitchen.play import TASKS, all_of, follow_expert, started
 from z1_envs.kitchen.experts.expert import expert_actions
 
-# Success within 150 steps over seeds 0 to 63 is 1.00, 0.97 and 0.92; the floors leave room for other releases of
-# MuJoCo, where single episodes differ.
-FLOORS = {"OpenDrawer": 0.95, "CloseSingleDoor": 0.9, "PnPCounterToSink": 0.88}
+NUM_SEEDS, HORIZON = 32, 300
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_experts_win_most_episodes(task: str) -> None:
-    lanes = started(task, range(64))
-    won = np.zeros(64, dtype=bool)
-    for _ in range(150):
+def test_experts_win_nearly_all_episodes(task: str) -> None:
+    lanes = started(task, range(NUM_SEEDS))
+    won = np.zeros(NUM_SEEDS, dtype=bool)
+    for _ in range(HORIZON):
         going = np.flatnonzero(~won).astype(np.int32)
         if len(going) == 0:
             break
-        won[going] = lanes.step(going, expert_actions(task, lanes.geometry(going))).success
-    assert won.mean() >= FLOORS[task], f"lost seeds {np.flatnonzero(~won).tolist()}"
+        result = lanes.step(going, expert_actions(task, lanes.geometry(going)))
+        assert not result.diverged.any()
+        won[going] = result.success
+    # Room for other releases of MuJoCo, where single episodes differ.
+    assert won.mean() >= 0.9, f"lost seeds {np.flatnonzero(~won).tolist()}"
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -41,7 +45,7 @@ def test_experts_remember_nothing_and_treat_lanes_alike(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_experts_act_inside_the_action_space_and_leave_the_base_alone(task: str) -> None:
-    lanes = started(task, range(16))
+    lanes = started(task, range(8))
     actions = np.stack(follow_expert(lanes, 40))
     assert actions.dtype == np.float32
     assert np.abs(actions).max() <= 1.0

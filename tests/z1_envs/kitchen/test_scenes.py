@@ -1,8 +1,8 @@
 """A seed decides a scene, in any process; scenes vary, fit together, and start at rest, unsolved and untouched."""
 
-import dataclasses
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,22 +11,25 @@ import mujoco
 import numpy as np
 import pytest
 
-from tests.z1_envs.kitchen.play import TASKS, all_of, follow_expert, robot_touches, started
-from z1_envs.kitchen import scene as scene_module
+from tests.z1_envs.kitchen.play import TASKS, all_of, robot_touches, started
 from z1_envs.kitchen.env import KitchenVectorEnv
-from z1_envs.kitchen.objects import KINDS
+from z1_envs.kitchen.layouts import LAYOUTS
+from z1_envs.kitchen.objects import select
 from z1_envs.kitchen.physics import check_sizes
-from z1_envs.kitchen.scene import compile_plan, make_scene
+from z1_envs.kitchen.plans import plan as plan_module
+from z1_envs.kitchen.scene import SceneOptions, make_scene
+from z1_envs.tasks import get_task
 
 ROOT = Path(__file__).parents[3]
-NUM_SEEDS = 100
+NUM_SEEDS = 24
+ALL = SceneOptions(split="all")
 
 
 def fingerprint() -> str:
     """Ids, compiled models and first observations of some scenes, as lines."""
     lines = []
     for task in TASKS:
-        for seed in range(3):
+        for seed in range(2):
             scene = make_scene(task, seed)
             model = np.empty(mujoco.mj_sizeModel(scene.model), np.uint8)
             mujoco.mj_saveModel(scene.model, None, model)
@@ -65,14 +68,9 @@ def test_groups_start_from_consecutive_seeds() -> None:
     assert [envs.reset()[1]["scene_id"].tolist() for _ in range(2)] == following, "unseeded starts follow the seed"
 
 
-def test_all_kinds_of_objects_fit_into_one_block_of_rows() -> None:
-    plan = make_scene("PnPCounterToSink", 0).plan
-    check_sizes([compile_plan(dataclasses.replace(plan, kind=kind)) for kind in KINDS.values()])
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_all_scenes_of_a_task_fit_into_one_block_of_rows(task: str) -> None:
-    check_sizes([make_scene(task, seed).model for seed in range(NUM_SEEDS)])
+    check_sizes([make_scene(task, seed, 0, ALL).model for seed in range(NUM_SEEDS)])
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -85,54 +83,68 @@ def test_starts_are_unsolved_untouched_and_at_rest(task: str) -> None:
     for _ in range(20):
         lanes.step(all_of(lanes), np.zeros((NUM_SEEDS, 12)))
     after = lanes.geometry(all_of(lanes))
-    # Objects are put down half a millimetre over the counter and sink into soft contacts by as much again; they
-    # may tilt a little as they do. What has joints or servos stays.
-    assert np.abs(after.target_position - before.target_position).max() < 1.5e-3
-    assert np.abs(after.fixture_joint - before.fixture_joint).max() < 1e-3
+    # Objects are put down half a millimetre over what they stand on, sink into soft contacts by as much again, and
+    # tilt a little as they do. What has joints or servos stays.
+    assert np.abs(after.target_position - before.target_position).max() < 4e-3
+    assert np.abs(after.joints - before.joints).max() < 1e-3
     assert np.abs(after.eef_position - before.eef_position).max() < 1e-4
     assert not lanes.status(all_of(lanes)).success.any()
+    assert np.abs(lanes.physics.qvel).max() < 0.1, "something is still moving after a second"
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_scenes_vary_in_place_and_look(task: str) -> None:
-    scenes = [make_scene(task, seed) for seed in range(50)]
-    lanes = started(task, range(50))
+    lanes = started(task, range(NUM_SEEDS))
+    scenes = lanes.scenes
     g = lanes.geometry(all_of(lanes))
     # A uniform draw over a range of 20 cm has a deviation of 6 cm.
-    assert g.target_position[:, 1].std() > 0.06
+    assert g.target_position[:, 1].std() > 0.05
     relative = g.target_position - g.base_position
-    assert (relative[:, :2].std(axis=0) > 0.02).all()
-    assert np.std([scene.start.base[2] for scene in scenes]) > 0.03
+    assert (relative[:, :2].std(axis=0) > 0.01).all()
+    assert np.std([scene.start.base[2] for scene in scenes]) > 0.02
     for part in ("cabinet", "front", "counter", "metal", "wall", "floor"):
-        assert len({getattr(scene.plan.style, part) for scene in scenes}) >= 40, part
-    if task == "PnPCounterToSink":
-        kinds = {scene.plan.kind.name for scene in scenes if scene.plan.kind}
-        assert kinds == set(KINDS)
-        assert {scene.instruction for scene in scenes} == {
-            f"pick the {kind} from the counter and place it in the sink" for kind in kinds
-        }
+        assert len({getattr(scene.plan.kitchen.style, part) for scene in scenes}) == NUM_SEEDS, part
+    assert len({scene.plan.kitchen.layout.left + scene.plan.kitchen.layout.right for scene in scenes}) >= 5
 
 
-# A door is closed by almost any sweep to its side of the cabinet: half of the scenes, where the others need aim.
-@pytest.mark.parametrize(
-    ("task", "limit"), [("OpenDrawer", 0.2), ("CloseSingleDoor", 0.65), ("PnPCounterToSink", 0.05)]
-)
-def test_one_path_does_not_fit_all_scenes(task: str, limit: float) -> None:
-    leaders = started(task, range(4))
-    path = follow_expert(leaders, 60)
-    others = started(task, range(4, 34))
-    rates = []
-    for leader in range(4):
-        others.start(list(range(4, 34)), 1)
-        won = np.zeros(30, dtype=bool)
-        for action in path:
-            won |= others.step(all_of(others), np.repeat(action[leader : leader + 1], 30, axis=0)).success
-        rates.append(won.mean())
-    assert np.mean(rates) < limit, rates
+@pytest.mark.parametrize("task", TASKS)
+def test_instructions_are_robocasas_with_all_words_filled_in(task: str) -> None:
+    template = get_task(task).instruction
+    said = {make_scene(task, seed).instruction for seed in range(NUM_SEEDS)}
+    pattern = re.sub(r"\\{\w+\\}", r"[a-z ]+", re.escape(template).replace("\\ ", " "))
+    for sentence in said:
+        assert re.fullmatch(pattern, sentence), sentence
+    # A mug is a mug.
+    assert (len(said) > 1) == ("{" in template and not task.startswith("Coffee"))
+
+
+def test_splits_share_no_layout_style_or_kind() -> None:
+    drawn = {}
+    for split in ("train", "test"):
+        scenes = [make_scene("PnPCounterToSink", seed, 0, SceneOptions(split=split)) for seed in range(60)]
+        drawn[split] = {scene.plan.kind.name for scene in scenes if scene.plan.kind}
+        assert drawn[split] <= {kind.name for kind in select(split, "washable")}
+    assert len(drawn["train"]) > 10
+    assert not drawn["train"] & drawn["test"]
+    train, test = SceneOptions(), SceneOptions(split="test")
+    assert set(train.layout_names) | set(test.layout_names) == set(LAYOUTS)
+    assert not set(train.layout_names) & set(test.layout_names)
+    assert not set(train.style_names) & set(test.style_names)
+    assert min(len(train.layout_names), len(train.style_names)) >= 10
+
+
+def test_layouts_and_styles_can_be_chosen() -> None:
+    chosen = SceneOptions(layouts=("island",), styles=("sage",))
+    kitchens = [make_scene("OpenDrawer", seed, 0, chosen).plan.kitchen for seed in range(8)]
+    assert all(kitchen.layout.island for kitchen in kitchens)
+    greens = [kitchen.style.front for kitchen in kitchens]
+    assert np.ptp(np.array(greens), axis=0).max() < 0.25, "one style, varied a little"
+    seen = {make_scene("OpenDrawer", seed, 0, chosen).scene_id for seed in range(8)}
+    assert not seen & {make_scene("OpenDrawer", seed).scene_id for seed in range(8)}
 
 
 def test_a_new_version_of_the_compiler_makes_other_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_scene("OpenDrawer", 0).plan
     before = plan.scene_id
-    monkeypatch.setattr(scene_module, "SCENE_VERSION", scene_module.SCENE_VERSION + 1)
+    monkeypatch.setattr(plan_module, "SCENE_VERSION", plan_module.SCENE_VERSION + 1)
     assert plan.scene_id != before
