@@ -26,7 +26,7 @@ from z1_agent.checkpoint import CheckpointError
 from z1_agent.console import Bar, Stopped, StopRequest
 from z1_agent.pipeline import MAX_EVAL_LANES, Training, train
 from z1_agent.presets import PRESETS, TrainConfig, cpu
-from z1_agent.recording import Films, film_expert, film_policy
+from z1_agent.recording import FILM_HORIZON, Films, film_all_tasks, film_expert, film_policy
 from z1_agent.report import paired_in_words
 from z1_agent.run import RunError, open_run, write_text
 from z1_envs.evaluate import EvalProtocol, evaluate
@@ -151,13 +151,14 @@ class Eval:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Film four episodes (rollout.mp4) and a branching tree (tree.mp4).
+    """Film four episodes (rollout.mp4) and a branching tree (tree.mp4), or the expert on all tasks (gallery.mp4).
 
-    task: by default the checkpoint's. checkpoint: whom to film, by default the scripted expert. out: directory.
-    trunk_len: where the tree splits [steps].
+    task: by default the checkpoint's. all: the scripted expert on each of the 24 tasks, instead. checkpoint: whom to
+    film, by default the scripted expert. out: directory. trunk_len: where the tree splits [steps].
     """
 
     task: str | None = None
+    all: bool = False
     checkpoint: Path | None = None
     out: Path = Path("recordings")
     seed: int = 0
@@ -173,15 +174,13 @@ class Record:
             raise ValueError(f"--trunk-len must not be negative, got {self.trunk_len}")
         if self.out.exists() and not self.out.is_dir():
             raise ValueError(f"{self.out} is a file, expected a directory; give another --out")
+        if self.all:
+            return self._prepare_all()
         loaded = None if self.checkpoint is None else _load(self.checkpoint)
         if self.task is None and loaded is None:
-            raise ValueError("there is nothing to film: give --task for the scripted expert, or --checkpoint")
+            raise ValueError("there is nothing to film: give --task for the scripted expert, --all, or --checkpoint")
         task = get_task(loaded.task if self.task is None and loaded is not None else str(self.task)).name
-        there = [str(self.out / film) for film in ("rollout.mp4", "tree.mp4") if (self.out / film).exists()]
-        if there:
-            raise ValueError(f"there are films already: {', '.join(there)}; move them away, or give another --out")
-        doctor.draw_test_frame()
-        _make_directory(self.out)
+        self._check_out("rollout.mp4", "tree.mp4")
         films = Films(
             task=task,
             horizon=_horizon(task) if self.horizon is None else self.horizon,
@@ -201,6 +200,27 @@ class Record:
             return 0
 
         return work
+
+    def _prepare_all(self) -> Work:
+        if self.task is not None or self.checkpoint is not None:
+            raise ValueError("--all films the scripted expert on all tasks: give it without --task and --checkpoint")
+        self._check_out("gallery.mp4", "thumbnails")
+
+        def work() -> int:
+            with Bar(_console, "Film", total=len(TASKS), done=0) as bar:
+                film_all_tasks(self.out, seed=self.seed, horizon=self.horizon or FILM_HORIZON, progress=bar.update)
+            _console.print(str(self.out / "gallery.mp4"))
+            return 0
+
+        return work
+
+    def _check_out(self, *names: str) -> None:
+        """Makes the directory, where OpenGL works and nothing in it would be written over."""
+        there = [str(self.out / name) for name in names if (self.out / name).exists()]
+        if there:
+            raise ValueError(f"there are films already: {', '.join(there)}; move them away, or give another --out")
+        doctor.draw_test_frame()
+        _make_directory(self.out)
 
 
 @dataclass(frozen=True)

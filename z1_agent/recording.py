@@ -1,5 +1,6 @@
-"""Films of a policy or of the scripted expert: one of four episodes, one of a tree that branches."""
+"""Films of a policy or of the scripted expert: four episodes, a tree that branches, all tasks side by side."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from z1_agent.policy import Pi05Policy
+from z1_envs.gallery import film_episode, write_gallery, write_thumbnail
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.expert import expert_actions
-from z1_envs.video import record_rollout, record_tree
+from z1_envs.tasks import TASKS
+from z1_envs.video import Image, record_rollout, record_tree
 
 NUM_EPISODES, NUM_BRANCHES = 4, 8
+FILM_HORIZON = 300  # [steps] of the expert's episodes on all tasks
 # Translation alone is disturbed, so that branches of the expert part visibly.
 _NOISE_SHAPE = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 _EXPERT_NOISE = 0.6
@@ -89,3 +93,18 @@ def film_expert(films: Films) -> None:
     disturbed = ExpertAgent(envs, noise=_EXPERT_NOISE, seed=films.seed)
     record_tree(envs, disturbed, films.tree, seed=films.seed, decision=films.trunk_len)
     envs.close()
+
+
+def film_all_tasks(out: Path, *, seed: int, horizon: int, progress: Callable[[int, str], None]) -> None:
+    """The expert on each of the 24 tasks: `gallery.mp4`, and `thumbnails/TASK.png` of each, in the folder `out`.
+
+    progress: is told how many tasks are done and the last one's name. Raises RenderError without OpenGL.
+    """
+    clips: dict[str, list[Image]] = {}
+    for task in TASKS:
+        envs = KitchenVectorEnv(task, num_envs=1, horizon=horizon)
+        clips[task] = film_episode(envs, ExpertAgent(envs, noise=0.0, seed=seed), seed=seed)
+        envs.close()
+        write_thumbnail(clips[task], out / "thumbnails" / f"{task}.png")
+        progress(len(clips), task)
+    write_gallery(clips, out / "gallery.mp4")

@@ -16,7 +16,7 @@ Where things are:
     worker, shared_memory  its lanes, in process or in worker processes; how observations come back from these
     wrappers               ActionChunk, SuccessDecay
     evaluate               protocols, success rates with intervals, paired comparisons
-    video                  rollouts and trees as mp4
+    video, gallery         rollouts and trees as mp4; all tasks side by side
     opengl                 which OpenGL backend MuJoCo can load here
     kitchen/               the embedded simulator, with scripted experts and their demonstrations
 """

@@ -58,9 +58,9 @@ def record_rollout(envs: FilmedEnv, agent: Agent, path: Path, *, seed: int) -> N
     """
     start = envs.reset(seed=seed)
     lanes = _Lanes(envs, *start)
-    with _writer(path) as append:
+    with film_writer(path) as append:
         for stills in _roll(lanes, agent, np.ones(envs.num_envs, dtype=bool), None):
-            append(_grid([_framed(still, lanes.colour(i, ALONE)) for i, still in enumerate(stills)]))
+            append(_grid([framed(still, lanes.colour(i, ALONE)) for i, still in enumerate(stills)]))
     return lanes.success
 
 
@@ -78,12 +78,12 @@ def record_tree(envs: FilmedEnv, agent: Agent, path: Path, *, seed: int, decisio
         raise ValueError(f"decision counts the trunk's decisions, from 0 on; got {decision}")
     start = envs.reset(seed=seed)
     lanes = _Lanes(envs, *start)
-    with _writer(path) as append:
+    with film_writer(path) as append:
         for stills in _roll(lanes, agent, np.arange(envs.num_envs) == 0, decision):
-            append(_grid([_framed(stills[0], lanes.colour(0, TRUNK))] * envs.num_envs))
+            append(_grid([framed(stills[0], lanes.colour(0, TRUNK))] * envs.num_envs))
         lanes.observation, lanes.infos = envs.branch(np.zeros(envs.num_envs, dtype=np.int64))
         for stills in _roll(lanes, agent, np.ones(envs.num_envs, dtype=bool), None):
-            append(_grid([_framed(still, lanes.colour(i, ALONE)) for i, still in enumerate(stills)]))
+            append(_grid([framed(still, lanes.colour(i, ALONE)) for i, still in enumerate(stills)]))
     return lanes.success
 
 
@@ -131,8 +131,8 @@ def _roll(lanes: _Lanes, agent: Agent, chosen: NDArray[np.bool_], max_decisions:
 
 
 @contextmanager
-def _writer(path: Path):
-    """A function that appends an image to the film `path`, which appears once it is complete."""
+def film_writer(path: Path):
+    """A function that appends an image [height, width, 3] to the film `path`, which appears once it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.tmp.mp4")
     last: list[Image] = []
@@ -154,13 +154,13 @@ def _writer(path: Path):
         aside.unlink(missing_ok=True)
 
 
-def _framed(image: Image, colour: Colour) -> Image:
+def framed(image: Image, colour: Colour) -> Image:
     """A copy of `image` [height, width, 3] with a border."""
-    framed = np.empty_like(image)
-    framed[:] = colour
+    whole = np.empty_like(image)
+    whole[:] = colour
     inner = slice(BORDER_PX, -BORDER_PX)
-    framed[inner, inner] = image[inner, inner]
-    return framed
+    whole[inner, inner] = image[inner, inner]
+    return whole
 
 
 def _grid(tiles: list[Image]) -> Image:
@@ -169,13 +169,14 @@ def _grid(tiles: list[Image]) -> Image:
         return tiles[0]
     num_columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(len(tiles), 4)
     num_rows = -(-len(tiles) // num_columns)
-    halves = [_half(tile) for tile in tiles]
+    halves = [half_size(tile) for tile in tiles]
     halves += [np.zeros_like(halves[0])] * (num_rows * num_columns - len(halves))
     rows = [halves[i * num_columns : (i + 1) * num_columns] for i in range(num_rows)]
     return np.concatenate([np.concatenate(row, axis=1) for row in rows])
 
 
-def _half(image: Image) -> Image:
+def half_size(image: Image) -> Image:
+    """`image` [height, width, 3] in half of its size, by averaging; the rest beyond multiples of 4 is cut."""
     height, width = image.shape[0] // 4 * 4, image.shape[1] // 4 * 4  # so that halves are even
     parts = image[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
     return parts.mean(axis=(1, 3)).astype(np.uint8)

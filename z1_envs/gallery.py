@@ -1,0 +1,72 @@
+"""All tasks at a glance: a film of many small ones with their names, and a thumbnail of each.
+
+    clips = {"OpenDrawer": film_episode(envs, agent, seed=0), …}
+    write_gallery(clips, Path("gallery.mp4"))
+"""
+
+from pathlib import Path
+
+import imageio.v2 as imageio
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from z1_envs.evaluate import Agent
+from z1_envs.video import ALONE, FAILURE, STEPS_PER_PICTURE, SUCCESS, FilmedEnv, Image, film_writer, framed, half_size
+
+NUM_COLUMNS = 6
+_CAPTION_PX, _FONT_PX = 18, 13
+
+
+def film_episode(envs: FilmedEnv, agent: Agent, *, seed: int) -> list[Image]:
+    """Pictures [height, width, 3] of an episode of lane 0, every second step, the frame of the last in the colour of
+    its outcome.
+    """
+    observation, infos = envs.reset(seed=seed)
+    pictures = [framed(envs.film(0), ALONE)]
+    num_steps = 0
+    while not envs.finished[0]:
+        chunks = agent.act({**observation, "instruction": infos["instruction"]})
+        for actions in [chunks] if chunks.ndim == 2 else chunks.swapaxes(0, 1):
+            observation, _, _, _, infos = envs.step(actions, active=~envs.finished)
+            num_steps += 1
+            if envs.finished[0]:
+                break
+            if num_steps % STEPS_PER_PICTURE == 0:
+                pictures.append(framed(envs.film(0), ALONE))
+    pictures.append(framed(envs.film(0), SUCCESS if infos["success"][0] else FAILURE))
+    return pictures
+
+
+def write_gallery(clips: dict[str, list[Image]], path: Path) -> None:
+    """Films all `clips` side by side, in half size with their names, to the mp4 file `path`; a clip that ends earlier
+    stands still. Where writing fails, `path` is as it was.
+    """
+    captions = {name: _caption(name, clip[0].shape[1] // 2) for name, clip in clips.items()}
+    with film_writer(path) as append:
+        for index in range(max(map(len, clips.values()))):
+            tiles = [
+                np.concatenate([captions[name], half_size(clip[min(index, len(clip) - 1)])])
+                for name, clip in clips.items()
+            ]
+            append(_table(tiles))
+
+
+def write_thumbnail(clip: list[Image], path: Path) -> None:
+    """The picture at three fifths of `clip`, where the gripper is at work, in half size as a PNG file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imageio.imwrite(path, half_size(clip[len(clip) * 3 // 5]))
+
+
+def _table(tiles: list[Image]) -> Image:
+    missing = -len(tiles) % NUM_COLUMNS if len(tiles) > NUM_COLUMNS else 0
+    tiles = tiles + [np.zeros_like(tiles[0])] * missing
+    rows = [tiles[i : i + NUM_COLUMNS] for i in range(0, len(tiles), NUM_COLUMNS)]
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows])
+
+
+def _caption(text: str, width: int) -> Image:
+    strip = Pillow.new("RGB", (width, _CAPTION_PX), (24, 24, 24))
+    font = ImageFont.load_default(_FONT_PX)
+    ImageDraw.Draw(strip).text((width / 2, _CAPTION_PX / 2), text, fill=(240, 240, 240), font=font, anchor="mm")
+    return np.asarray(strip)
