@@ -40,8 +40,8 @@ def main() -> None:
     envs = gym.make_vec("Z1-RoboCasa-OpenDrawer", num_envs=32)
     assert isinstance(envs, BranchVectorEnv)
     protocol = EvalProtocol(
-        name="example", version=1, task="OpenDrawer", backend="kitchen", obs="state", num_episodes=32, seed=1000,
-        horizon=150, chunk_len=1,
+        name="example", version=1, task="OpenDrawer", backend="kitchen", split="train", obs="state",
+        num_episodes=32, seed=1000, horizon=150, chunk_len=1,
     )  # fmt: skip
     report = evaluate(GoAndPull(), envs, protocol)
     low, high = report.interval

@@ -32,6 +32,8 @@ from z1_agent.run import RunError, open_run, write_text
 from z1_envs.evaluate import EvalProtocol, evaluate
 from z1_envs.kitchen.cameras import RenderError
 from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
+from z1_envs.kitchen.plans.plan import Split
+from z1_envs.kitchen.scene import SceneOptions
 from z1_envs.tasks import TASKS, get_task
 
 Work = Callable[[], int]
@@ -83,12 +85,14 @@ class Train:
 class Eval:
     """Evaluate a checkpoint on episodes SEED, SEED + 1, …
 
-    task: by default the one it was trained on. horizon: of an episode [steps], by default that of training on a CPU.
-    json: file to write the full report to.
+    task: by default the one it was trained on. split: kitchens and objects as in training ("train"), held-out ones
+    ("test"), or both ("all"). horizon: of an episode [steps], by default that of training on a CPU. json: file to
+    write the full report to.
     """
 
     checkpoint: Positional[Path]
     task: str | None = None
+    split: Split = "train"
     episodes: int = 256
     seed: int = 0
     horizon: int | None = None
@@ -109,11 +113,13 @@ class Eval:
         loaded = _load(self.checkpoint)
         task = get_task(loaded.task if self.task is None else self.task).name
         vision = loaded.policy.config.model.vision
+        scenes = SceneOptions(split=self.split)
         protocol = EvalProtocol(
             name="z1-eval",
-            version=1,
+            version=2,
             task=task,
             backend=BACKEND,
+            split=scenes.name,
             obs="state" if vision is None else "pixels",
             num_episodes=self.episodes,
             seed=self.seed,
@@ -126,6 +132,7 @@ class Eval:
             obs="state" if vision is None else "pixels",
             image_px=64 if vision is None else vision.image_px,
             horizon=protocol.horizon,
+            scenes=scenes,
             num_threads=self.threads,
         )
 

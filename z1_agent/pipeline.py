@@ -35,6 +35,7 @@ from z1_envs.evaluate import EvalProtocol, Report, evaluate
 from z1_envs.kitchen.cameras import RenderError
 from z1_envs.kitchen.demos import Demonstrations, collect
 from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
+from z1_envs.kitchen.scene import TRAIN
 from z1_envs.layout import CAMERAS, SCENE
 
 MAX_EVAL_LANES = 64
@@ -287,9 +288,10 @@ def eval_envs(config: TrainConfig, num_threads: int | None, num_episodes: int) -
 def eval_protocol(config: TrainConfig, name: str, num_episodes: int) -> EvalProtocol:
     return EvalProtocol(
         name=f"z1-train {name}",
-        version=1,
+        version=2,
         task=config.task,
         backend=BACKEND,
+        split=TRAIN.name,
         obs=config.obs,
         num_episodes=num_episodes,
         seed=stream_seed(config.seed, name),

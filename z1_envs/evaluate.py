@@ -1,6 +1,6 @@
 """How often an agent succeeds, with the uncertainty, and whether a second agent is better on the same episodes.
 
-    protocol = EvalProtocol(name="house", version=1, task="OpenDrawer", backend="kitchen", obs="state",
+    protocol = EvalProtocol(name="house", version=1, task="OpenDrawer", backend="kitchen", split="test", obs="state",
                             num_episodes=256, seed=10_000, horizon=None, chunk_len=10)
     before = evaluate(agent, envs, protocol)
     after = evaluate(trained, envs, protocol)
@@ -35,7 +35,8 @@ class Agent(Protocol):
 class EvalProtocol:
     """Everything that decides what a success rate means.
 
-    seed: episode k starts from seed + k. horizon: maximum [steps], None for the env's own.
+    split: which scenes the env draws, by its own name for them. seed: episode k starts from seed + k.
+    horizon: maximum [steps], None for the env's own.
     chunk_len: how many actions of a chunk are carried out before the agent is asked again [steps].
     """
 
@@ -43,6 +44,7 @@ class EvalProtocol:
     version: int
     task: str
     backend: str
+    split: str
     obs: str
     num_episodes: int
     seed: int
@@ -161,7 +163,7 @@ def evaluate(
     progress: called with (episodes done, episodes in all, successes so far) after each decision.
 
     Raises ValueError for groups of more than one lane, an env without `success` and `elapsed` in its infos,
-    another backend, task or obs than the protocol's or a shorter horizon, where the env has such attributes,
+    another backend, task, split or obs than the protocol's or a shorter horizon, where the env has such attributes,
     and chunks shorter than protocol.chunk_len.
     """
     if envs.group_size != 1:
@@ -212,7 +214,7 @@ def compare(before: Report, after: Report) -> Paired:
 
 def _check_fit(envs: BranchVectorEnv, protocol: EvalProtocol) -> None:
     """Raises ValueError, with both values, where the env knows that it is not what the protocol says."""
-    for name in ("task", "obs"):
+    for name in ("task", "split", "obs"):
         wanted, found = getattr(protocol, name), getattr(envs, name, None)
         if found is not None and found != wanted:
             raise ValueError(

@@ -18,6 +18,7 @@ def protocol(**changes: Any) -> EvalProtocol:
         "version": 1,
         "task": "Push",
         "backend": "push",  # what FakeVectorEnv says it is
+        "split": "train",
         "obs": "state",
         "num_episodes": 5,
         "seed": 0,
@@ -107,6 +108,7 @@ def test_evaluation_refuses_what_it_cannot_stand_for() -> None:
     ("known", "words"),
     [
         ({"task": "Pull"}, "the task 'Push', the env has 'Pull'"),
+        ({"split": "test"}, "the split 'train', the env has 'test'"),
         ({"obs": "pixels"}, "the obs 'state', the env has 'pixels'"),
         ({"horizon": 19}, "horizon of 20 steps, the env ends episodes after 19"),
     ],
@@ -118,7 +120,7 @@ def test_what_the_env_knows_must_fit_the_protocol(known: dict[str, Any], words: 
     with pytest.raises(ValueError, match=words):
         evaluate(agent, envs, protocol())
     assert agent.seeds == [], "refused before anything happens"
-    vars(envs).update({"task": "Push", "obs": "state", "horizon": 500})
+    vars(envs).update({"task": "Push", "split": "train", "obs": "state", "horizon": 500})
     assert evaluate(agent, envs, protocol()).rate == 1.0
 
 
@@ -173,13 +175,13 @@ def test_the_hash_is_stable_and_sees_every_field() -> None:
     assert base.hash == protocol().hash
     assert base.hash == HASH
     changes = {"name": "x", "version": 2, "task": "x", "backend": "x", "obs": "x", "num_episodes": 6}
-    changes |= {"seed": 1, "horizon": None, "chunk_len": 3}
-    assert len({protocol(**{key: value}).hash for key, value in changes.items()} | {base.hash}) == 10
+    changes |= {"seed": 1, "horizon": None, "chunk_len": 3, "split": "test"}
+    assert len({protocol(**{key: value}).hash for key, value in changes.items()} | {base.hash}) == 11
 
 
 # sha256 of {"backend":"push","chunk_len":2,"horizon":20,"name":"house","num_episodes":5,"obs":"state","seed":0,
-# "task":"Push","version":1} without the line break; computed with sha256sum.
-HASH = "99a07b1fbb48"
+# "split":"train","task":"Push","version":1} without the line break; computed with sha256sum.
+HASH = "74c5087ba2f9"
 
 
 def test_a_report_survives_json_and_an_edited_one_does_not() -> None:

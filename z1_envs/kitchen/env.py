@@ -277,6 +277,11 @@ class KitchenVectorEnv(BranchVectorEnv):
         return self._sim.lanes.task.name
 
     @property
+    def split(self) -> str:
+        """Which scenes are drawn: "train", "test" or "all", and what layouts and styles were chosen."""
+        return self._sim.lanes.options.name
+
+    @property
     def obs(self) -> ObsMode:
         """What the observations are made of."""
         return self._sim.obs

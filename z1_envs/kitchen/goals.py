@@ -52,11 +52,11 @@ def _door_is_closed(g: Geometry, _touches: Touches) -> BoolArray:
 
 
 def _both_doors_are_open(g: Geometry, _touches: Touches) -> BoolArray:
-    return (g.joints >= DOOR_OPEN).all(axis=1)
+    return np.all(g.joints >= DOOR_OPEN, axis=1)
 
 
 def _both_doors_are_closed(g: Geometry, _touches: Touches) -> BoolArray:
-    return (g.joints <= DOOR_CLOSED).all(axis=1)
+    return np.all(g.joints <= DOOR_CLOSED, axis=1)
 
 
 def _knob_is_on(g: Geometry, _touches: Touches) -> BoolArray:

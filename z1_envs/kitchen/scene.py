@@ -58,6 +58,12 @@ class SceneOptions:
                 raise ValueError(f"unknown {what} in {list(chosen)}; there are {', '.join(known)}")
 
     @property
+    def name(self) -> str:
+        """The split, with what was chosen by name."""
+        chosen = (("layouts", self.layouts), ("styles", self.styles))
+        return ", ".join([self.split, *(f"{what} {' '.join(names)}" for what, names in chosen if names is not None)])
+
+    @property
     def layout_names(self) -> tuple[str, ...]:
         """The layouts to draw from."""
         return self.layouts or _of_split(self.split, tuple(LAYOUTS), TEST_LAYOUTS)
