@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from z1_envs.kitchen.experts.intent import CLOSE, OPEN, STARTED_CLOSING, Intent
+from z1_envs.kitchen.experts.intent import CLOSE, OPEN, STARTED_CLOSING, Intent, forward
 from z1_envs.kitchen.fixtures.fixture import HANDLE_RADIUS
 from z1_envs.kitchen.geometry import Geometry, to_frame
 
@@ -27,4 +27,18 @@ def _open(g: Geometry) -> Intent:
     return intent
 
 
-EXPERTS: dict[str, Callable[[Geometry], Intent]] = {"OpenDrawer": _open}
+def _close(g: Geometry) -> Intent:
+    """Come before the front beside the handle, then push it home with closed fingers."""
+    approach = g.target_rotation[:, :, 2]
+    to_front = to_frame(g.target_rotation, g.target_position - g.eef_position)
+    aside, ahead = np.hypot(to_front[:, 0], to_front[:, 1]), to_front[:, 2]
+    intent = Intent.to(g.target_position - 0.09 * approach, forward(g), speed=0.6, gripper=CLOSE)
+    # Not through the front or the handle: first back to where the way to the side is free.
+    too_near = (ahead < 0.07) & (aside > 0.05)
+    intent.where(too_near, g.eef_position - (0.12 - ahead)[:, None] * approach, speed=0.6, gripper=CLOSE)
+    pushing = (aside < 0.04) & (ahead > -0.03)
+    intent.where(pushing, g.target_position + 0.06 * approach, speed=0.4, gripper=CLOSE)
+    return intent
+
+
+EXPERTS: dict[str, Callable[[Geometry], Intent]] = {"OpenDrawer": _open, "CloseDrawer": _close}

@@ -6,7 +6,7 @@ from z1_envs.kitchen.clutter import draw_clutter
 from z1_envs.kitchen.fixtures.drawer import Drawer
 from z1_envs.kitchen.fixtures.fixture import HANDLE_REACH
 from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
-from z1_envs.kitchen.plans.postures import FORWARD_LEFT_LOW, mirrored, noisy
+from z1_envs.kitchen.plans.postures import DRAWN_BACK_LEFT_LOW, FORWARD_LEFT_LOW, mirrored, noisy
 
 
 def _open(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
@@ -25,7 +25,25 @@ def _open(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
     return _plan(task, kitchen, drawer, part, rng), start, {"side": "left" if side > 0 else "right"}
 
 
-def _draw(kitchen: Kitchen, rng: np.random.Generator) -> Drawer:
+def _close(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
+    """The drawer stands 0.90 to 1.0 of its travel open. The push point is on the robot's side, to be in reach."""
+    side = either(rng)
+    drawer = _draw(kitchen, rng, push_side=-side)
+    part = Part(target="drawer_front", goal="drawer_front_closed", joint="drawer", unit=drawer.travel)
+    start = Start(
+        base=(
+            -uniform(rng, 0.63, 0.72),
+            drawer.y - side * uniform(rng, 0.15, 0.45),
+            uniform(rng, -0.10, 0.10),
+        ),
+        torso=uniform(rng, 0.02, 0.10),
+        arm=noisy(DRAWN_BACK_LEFT_LOW if side > 0 else mirrored(DRAWN_BACK_LEFT_LOW), rng),
+        joints=(("drawer", uniform(rng, 0.90, 1.0) * drawer.travel),),
+    )
+    return _plan(task, kitchen, drawer, part, rng), start, {"side": "left" if side > 0 else "right"}
+
+
+def _draw(kitchen: Kitchen, rng: np.random.Generator, push_side: int = 1) -> Drawer:
     height = uniform(rng, 0.15, 0.20)
     return Drawer(
         y=uniform(rng, -0.3, 0.3),
@@ -35,6 +53,7 @@ def _draw(kitchen: Kitchen, rng: np.random.Generator) -> Drawer:
         depth=uniform(rng, 0.44, 0.52),
         handle_length=uniform(rng, 0.12, 0.20),
         handle_z=uniform(rng, -0.01, 0.04),
+        push_side=push_side,
     )
 
 
@@ -50,4 +69,4 @@ def _plan(task: str, kitchen: Kitchen, drawer: Drawer, part: Part, rng: np.rando
     )
 
 
-PLANNERS: dict[str, Planner] = {"OpenDrawer": _open}
+PLANNERS: dict[str, Planner] = {"OpenDrawer": _open, "CloseDrawer": _close}

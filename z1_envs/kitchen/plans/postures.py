@@ -3,6 +3,7 @@
 import numpy as np
 
 FORWARD_LEFT_LOW = (1.10, 0.85, 0.03, -2.30, -1.98, 1.60, -0.85)
+DRAWN_BACK_LEFT_LOW = (1.32, 0.75, 0.20, -2.40, -1.68, 1.44, -0.80)
 FORWARD_LEFT_HIGH = (0.40, -0.60, 0.75, -2.15, -1.15, 2.15, 0.72)
 DOWN = (0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785)
 _NOISE = 0.03  # [rad] standard deviation per joint
