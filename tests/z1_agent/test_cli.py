@@ -55,7 +55,6 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
     (used / "tree.mp4").write_text("mine")
     cases = {
         "train OpenDrawr": "unknown task 'OpenDrawr': did you mean OpenDrawer",
-        "train TurnOnStove": "TurnOnStove has no scripted expert to learn from yet; choose among OpenDrawer",
         "train OpenDrawer --eval-episodes 0": "eval_episodes must be at least 1, got 0",
         "train OpenDrawer --grpo.group-size 1": "group_size must be at least 2, got 1",
         "train OpenDrawer --grpo.gamma 1.5": "gamma must lie in (0, 1], got 1.5",
@@ -71,7 +70,6 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
         f"eval {cut}": "truncated or changed; copy the directory again",
         f"eval {saved} --episodes 0": "--episodes must be at least 1, got 0",
         f"eval {saved} --task OpenDraw": "did you mean OpenDrawer",
-        f"eval {saved} --task TurnOnStove": "the kitchen has no scene for TurnOnStove yet",
         f"eval {saved} --json {tmp_path / 'no' / 'x.json'}": "create it, or give another file",
         f"train OpenDrawer --out {used / 'notes.txt' / 'x'}": "Not a directory; give another --out",
         "train OpenDrawer --out /proc/x": "cannot write to /proc/x: No such file or directory; give another --out",
@@ -82,8 +80,11 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
         "record --task OpenDrawer --horizon 0": "--horizon must be at least 1, got 0",
         "record --task OpenDrawer --out /proc/x": "cannot write to /proc/x",
         f"record --task OpenDrawer --out {used}": f"already: {used / 'tree.mp4'}; move them away, or give another",
-        "record": "give --task for the scripted expert, or --checkpoint",
-        "record --task TurnOnStove": "the kitchen has no scene for TurnOnStove yet",
+        "record": "give --task for the scripted expert, --all, or --checkpoint",
+        "record --task OpenDrawr": "unknown task 'OpenDrawr': did you mean OpenDrawer",
+        "record --all --task OpenDrawer": "give it without --task and --checkpoint",
+        "record --all --horizon 0": "--horizon must be at least 1, got 0",
+        f"record --all --out {used / 'notes.txt'}": "is a file, expected a directory",
         f"record --task OpenDrawer --out {used / 'notes.txt'}": "is a file, expected a directory",
     }
     for words, message in cases.items():
