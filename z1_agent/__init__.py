@@ -23,3 +23,8 @@ result report curves   what was found: result.json, and one HTML page
 cost_control  what a training's CPU time buys when all of it goes into SFT
 console doctor cli     the command `z1`
 """
+
+import os
+
+# MKL's sums may depend on where in memory arrays happen to lie; this, read at its first call, forbids it at no cost.
+os.environ.setdefault("MKL_CBWR", "AUTO")
