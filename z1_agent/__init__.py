@@ -20,6 +20,7 @@ run           the directory of a training: what is in it, who may go on with it
 pipeline      demonstrations → SFT → evaluation → GRPO → evaluation, stage by stage
 recording     films of a policy or of the expert
 result report curves   what was found: result.json, and one HTML page
+sb3           the same envs for Stable-Baselines3's algorithms
 cost_control  what a training's CPU time buys when all of it goes into SFT
 console doctor cli     the command `z1`
 """

@@ -75,11 +75,12 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
 
     @abstractmethod
     def _reset_groups(
-        self, seeds: list[int | None], options: dict[str, Any] | None
+        self, groups: NDArray[np.int64], seeds: list[int | None], options: dict[str, Any] | None
     ) -> tuple[Observation, Infos, list[str]]:
-        """Starts group g from seeds[g] (None: from its own random stream), all its lanes alike.
+        """Starts groups[k] from seeds[k] (None: from its own random stream), all its lanes alike, and no other.
 
-        Returns observations [L, …], infos [L], scene ids (L of them).
+        groups: sorted, distinct; all of them at the first reset. Returns rows of their n lanes: observations
+        [n, …], infos [n], scene ids (n of them).
         """
 
     @abstractmethod
@@ -124,9 +125,18 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
     ) -> tuple[Observation, Infos]:
         """Starts group g from seed + g, or seed[g]; None goes on with each group's own random stream.
 
-        All lanes of a group share scene and start. Returns observations [L, …] and infos [L].
+        options["reset_mask"], bool [L]: start only these lanes, whole groups of them, as Gymnasium's own vector envs
+        do. The others stay where they are. All lanes of a group share scene and start.
+        Returns observations [L, …] and infos [L].
         """
-        self._rows.start(*self._reset_groups(self._group_seeds(seed), options))
+        seeds = self._group_seeds(seed)
+        mask, rest = self._split_reset_mask(options)
+        if mask is None or mask.all():
+            self._rows.start(*self._reset_groups(np.arange(self.num_groups), seeds, rest))
+            return self._rows.current()
+        groups = np.flatnonzero(mask[:: self.group_size])
+        rows = self._reset_groups(groups, [seeds[group] for group in groups.tolist()], rest)
+        self._rows.restart(np.flatnonzero(mask), *rows)
         return self._rows.current()
 
     def step(
@@ -217,6 +227,28 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         if min(seeds) < 0:
             raise ValueError(f"seeds must not be negative, got {min(seeds)}")
         return list[int | None](seeds)
+
+    def _split_reset_mask(
+        self, options: dict[str, Any] | None
+    ) -> tuple[NDArray[np.bool_] | None, dict[str, Any] | None]:
+        """The mask in `options`, where there is one, and the options without it."""
+        if not options or "reset_mask" not in options:
+            return None, options
+        mask = np.asarray(options["reset_mask"])
+        if mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(
+                f"reset_mask must be a bool array of shape ({self.num_envs},) with a True in it, got {mask.dtype} "
+                f"{mask.shape}"
+            )
+        by_group = mask.reshape(self.num_groups, self.group_size)
+        torn = np.flatnonzero(by_group.any(axis=1) & ~by_group.all(axis=1))
+        if len(torn) > 0:
+            raise ValueError(
+                f"reset_mask holds only some lanes of the groups {torn.tolist()}: lanes of a group start together"
+            )
+        if not mask.all():
+            self._require_reset()
+        return mask, {key: value for key, value in options.items() if key != "reset_mask"} or None
 
     def _require_reset(self) -> None:
         if not self._rows.scene_ids:

@@ -48,6 +48,13 @@ class LaneRows:
         self.truncated = np.zeros(self.num_lanes, dtype=bool)
         self.scene_ids = list(scene_ids)
 
+    def restart(self, lanes: NDArray[np.int64], observation: Observation, infos: Infos, scene_ids: list[str]) -> None:
+        """`lanes` [n] anew, none of them finished; the others as they are."""
+        unfinished = np.zeros(len(lanes), dtype=bool)
+        self.put(lanes, observation, unfinished, unfinished, infos)
+        for lane, scene_id in zip(lanes.tolist(), scene_ids, strict=True):
+            self.scene_ids[lane] = scene_id
+
     def current(self) -> tuple[Observation, Infos]:
         """Copies of the observations [L, …] and infos [L]."""
         infos = {key: rows.copy() for key, rows in self._infos.items()}

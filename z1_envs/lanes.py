@@ -97,28 +97,32 @@ class LaneVectorEnv(BranchVectorEnv):
         return results
 
     def _reset_groups(
-        self, seeds: list[int | None], options: dict[str, Any] | None
+        self, groups: NDArray[np.int64], seeds: list[int | None], options: dict[str, Any] | None
     ) -> tuple[Observation, Infos, list[str]]:
-        leaders = np.arange(0, self.num_envs, self.group_size)
-        arguments = [(seeds[group], options) for group in self.group_index]
+        leaders = groups * self.group_size
+        members = np.flatnonzero(np.isin(self.group_index, groups))
+        index = np.searchsorted(groups, self.group_index[members])  # of each member's group in `groups`
+        arguments = {lane: (seeds[k], options) for lane, k in zip(members.tolist(), index.tolist(), strict=True)}
         seeded = seeds[0] is not None
         # In workers the followers have nothing else to do, and may need this scene anyway.
-        first = np.arange(self.num_envs) if self._in_workers and seeded else leaders
-        results = self._call("reset", first, [arguments[lane] for lane in first])
+        first = members if self._in_workers and seeded else leaders
+        results = self._call("reset", first, [arguments[lane] for lane in first.tolist()])
         starts = [results[k] for k in np.searchsorted(first, leaders)]
-        saved = self._call("save", leaders, [()] * self.num_groups)
-        followers = np.setdiff1d(np.arange(self.num_envs), leaders)
-        self._follow(followers, [saved[self.group_index[lane]] for lane in followers], arguments, seeded)
+        saved = self._call("save", leaders, [()] * len(leaders))
+        following = members % self.group_size > 0
+        self._follow(members[following], [saved[k] for k in index[following]], arguments, seeded)
         observation = self._stack([start[0] for start in starts])
         infos = stack_infos([start[1] for start in starts])
         return (
-            _gathered(observation, self.group_index),
-            {key: rows[self.group_index] for key, rows in infos.items()},
-            [saved[group][0] for group in self.group_index],
+            _gathered(observation, index),
+            {key: rows[index] for key, rows in infos.items()},
+            [saved[k][0] for k in index],
         )
 
-    def _follow(self, followers: NDArray[np.int64], saved: list[Any], arguments: list[Any], seeded: bool) -> None:
-        """Gives each follower the state its group's first lane has."""
+    def _follow(
+        self, followers: NDArray[np.int64], saved: list[Any], arguments: dict[int, tuple[Any, ...]], seeded: bool
+    ) -> None:
+        """Gives each follower the state its group's first lane has. arguments: of `reset`, by lane."""
         done = self._call("restore_if_same_scene", followers, saved)
         late = [(lane, state) for lane, state, ok in zip(followers, saved, done, strict=True) if not ok]
         if late and not seeded:
@@ -126,7 +130,7 @@ class LaneVectorEnv(BranchVectorEnv):
                 f"lanes {[int(lane) for lane, _ in late]} hold another scene than the first of their group; "
                 "this env's scene changes with a reset, so give reset() a seed"
             )
-        lanes = [lane for lane, _ in late]
+        lanes = [int(lane) for lane, _ in late]
         self._call("reset", lanes, [arguments[lane] for lane in lanes])
         self._call("restore", lanes, [state for _, state in late])
 

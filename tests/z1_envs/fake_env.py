@@ -110,13 +110,13 @@ class FakeVectorEnv(BranchVectorEnv):
         self.state = np.zeros((num_envs, 4))
         self.names = ["fake"] * self.num_groups
 
-    def _reset_groups(self, seeds: list[int | None], options: dict[str, Any] | None) -> Any:
-        for group, seed in enumerate(seeds):
+    def _reset_groups(self, groups: NDArray[np.int64], seeds: list[int | None], options: dict[str, Any] | None) -> Any:
+        for group, seed in zip(groups.tolist(), seeds, strict=True):
             start = self.state[group * self.group_size, 0] + 1e-3 if seed is None else 1e-2 * seed
             self.state[self.group_index == group] = [start, 0.0, 0.0, 0.0]
         self.names = [f"fake-{group % 2}" for group in range(self.num_groups)]
-        every = np.arange(self.num_envs)
-        return self._observe(every), self._infos(every), [self.names[g] for g in self.group_index]
+        lanes = np.flatnonzero(np.isin(self.group_index, groups))
+        return self._observe(lanes), self._infos(lanes), [self.names[g] for g in self.group_index[lanes]]
 
     def _step_lanes(self, actions: NDArray, lanes: NDArray[np.int64]) -> Any:
         rewards = np.zeros(len(lanes))

@@ -74,6 +74,62 @@ def test_lanes_of_a_group_start_alike_and_groups_from_seed_plus_g(envs: BranchVe
     assert (going_on["state"][0] != same["state"][0]).any()
 
 
+def test_a_masked_reset_starts_those_groups_only(envs: BranchVectorEnv) -> None:
+    envs.reset(seed=0)
+    drive(envs)
+    envs.step(np.tile(RIGHT, (4, 30, 1)), active=[True, False, True, False])
+    before = moments(envs)
+    seconds = np.array([False, False, True, True])
+    observation, infos = envs.reset(seed=[3, 9], options={"reset_mask": seconds})
+    assert moments(envs)[:2] == before[:2]
+    assert envs.finished.tolist() == [True, False, False, False]
+    assert infos["elapsed"].tolist()[2:] == [0, 0]
+    np.testing.assert_array_equal(observation["state"][2], observation["state"][3])
+    whole, _ = BUILDERS["batched" if isinstance(envs, FakeVectorEnv) else "lanes"](4, 2).reset(seed=[1, 9])
+    np.testing.assert_array_equal(observation["state"][2:], whole["state"][2:])
+    envs.step(np.zeros((4, 2)))
+    assert moments(envs)[0] == before[0]
+    assert moments(envs)[1] != before[1]
+
+
+def test_a_group_s_own_stream_does_not_depend_on_the_others() -> None:
+    one, other = make_lanes(), make_lanes()
+    second = np.array([False, False, True, True])
+    for envs in (one, other):
+        envs.reset(seed=0)
+    for _ in range(3):
+        alone, _ = one.reset(options={"reset_mask": second})
+        all_of_them, _ = other.reset()
+    np.testing.assert_array_equal(alone["state"][2:], all_of_them["state"][2:])
+    with pytest.raises(AssertionError):
+        np.testing.assert_array_equal(alone["state"][:2], all_of_them["state"][:2])
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        ([True, False, False, False], r"only some lanes of the groups \[0\]: lanes of a group start together"),
+        ([False] * 4, "with a True in it"),
+        ([True, True], r"shape \(4,\)"),
+        ([1, 1, 0, 0], "bool array"),
+    ],
+)
+def test_masks_that_make_no_sense_are_refused(envs: BranchVectorEnv, mask: Any, words: str) -> None:
+    envs.reset(seed=0)
+    drive(envs)
+    before = moments(envs)
+    with pytest.raises(ValueError, match=words):
+        envs.reset(options={"reset_mask": mask})
+    assert moments(envs) == before
+
+
+def test_the_first_reset_is_of_all_lanes(envs: BranchVectorEnv) -> None:
+    with pytest.raises(ResetNeeded, match=r"call reset\(\) first"):
+        envs.reset(options={"reset_mask": np.array([True, True, False, False])})
+    envs.reset(seed=0, options={"reset_mask": np.ones(4, dtype=bool)})
+    assert len(envs.scene_ids) == 4
+
+
 @pytest.mark.parametrize(
     ("seed", "words"), [(-1, "negative"), ([1, 2, 3], "one int per group"), (1.5, "one int per group")]
 )

@@ -299,20 +299,21 @@ class KitchenVectorEnv(BranchVectorEnv):
         """Frees the OpenGL contexts."""
         self._sim.close()
 
-    def _reset_groups(self, seeds: list[int | None], options: dict[str, Any] | None):
+    def _reset_groups(self, groups: NDArray[np.int64], seeds: list[int | None], options: dict[str, Any] | None):
         if options:
             raise ValueError(f"the embedded kitchen takes no reset options, got {sorted(options)}")
         if not self._was_reset:
             entropy = int(self.np_random.integers(_SEED_LIMIT))
             self._streams = [(entropy + lane // self.group_size, 0) for lane in range(self.num_envs)]
             self._was_reset = True
-        leaders = range(0, self.num_envs, self.group_size)
+        leaders = (groups * self.group_size).tolist()
         streams = [self._next_stream(lane, seed) for lane, seed in zip(leaders, seeds, strict=True)]
-        self._sim.lanes.start([_scene_seed(stream) for stream in streams], self.group_size)
-        self._streams = [stream for stream in streams for _ in range(self.group_size)]
-        everything = np.arange(self.num_envs, dtype=np.int32)
-        infos = self._sim.infos(everything)
-        return self._sim.observe(everything), infos, list(infos["scene_id"])
+        members = np.flatnonzero(np.isin(self.group_index, groups)).astype(np.int32)
+        self._sim.lanes.start([_scene_seed(stream) for stream in streams], self.group_size, members)
+        for leader, stream in zip(leaders, streams, strict=True):
+            self._streams[leader : leader + self.group_size] = [stream] * self.group_size
+        infos = self._sim.infos(members)
+        return self._sim.observe(members), infos, list(infos["scene_id"])
 
     def _next_stream(self, lane: int, seed: int | None) -> tuple[int, int]:
         if seed is not None:

@@ -96,12 +96,13 @@ class KitchenLanes:
         self.physics.rows[lanes] = rows
         self._stale[lanes] = True
 
-    def start(self, seeds: Sequence[int], copies: int) -> None:
-        """`copies` consecutive lanes start from each of `seeds`, all lanes in all.
+    def start(self, seeds: Sequence[int], copies: int, lanes: LaneIndex | None = None) -> None:
+        """`copies` consecutive ones of `lanes` (all, where None) start from each of `seeds`.
 
         A start that is successful already is drawn again, with the same seed, and counted in `num_redraws`.
         """
-        leaders = np.arange(0, self.num_lanes, copies, dtype=np.int32)
+        lanes = np.arange(self.num_lanes, dtype=np.int32) if lanes is None else lanes
+        leaders = lanes[::copies]
         scenes = [make_scene(self.task.name, seed, 0, self.options) for seed in seeds]
         self.load(leaders, scenes)
         for redraw in range(1, _MAX_REDRAWS):
@@ -114,7 +115,7 @@ class KitchenLanes:
             self.load(leaders[done], [scenes[g] for g in done.tolist()])
         else:
             raise RuntimeError(f"{self.task.name}: no start without success in {_MAX_REDRAWS} draws")
-        self.load(np.arange(self.num_lanes, dtype=np.int32), [s for s in scenes for _ in range(copies)])
+        self.load(lanes, [scene for scene in scenes for _ in range(copies)])
 
     def geometry(self, lanes: LaneIndex) -> Geometry:
         """Where things are in `lanes` now."""

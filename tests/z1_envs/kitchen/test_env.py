@@ -169,6 +169,32 @@ def test_a_state_of_another_size_is_refused_and_nothing_changes() -> None:
     assert drawer.np_random.bit_generator.state == stream
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_a_masked_reset_leaves_the_other_groups_bitwise_unchanged(task: str) -> None:
+    envs, whole = (KitchenVectorEnv(task, num_envs=6, group_size=2) for _ in range(2))
+    action = np.full((6, 12), 0.3)
+    for each in (envs, whole):
+        each.reset(seed=0)
+        each.step(action)
+    before = envs.lanes.physics.rows.copy()
+    envs.reset(options={"reset_mask": np.array([False, False, True, True, False, False])})
+    whole.reset()
+    rows = envs.lanes.physics.rows
+    assert np.array_equal(rows[[0, 1, 4, 5]], before[[0, 1, 4, 5]])
+    assert np.array_equal(rows[2:4], whole.lanes.physics.rows[2:4]), "its own stream"
+    streams = [saved.states[0][1] for saved in envs.save()]
+    assert streams == [(0, 0)] * 2 + [(1, 1)] * 2 + [(2, 0)] * 2
+    assert envs.scene_ids[2:4] == whole.scene_ids[2:4]
+    assert envs.scene_ids[:2] != whole.scene_ids[:2]
+    envs.step(action)
+    whole.step(action)
+    assert np.array_equal(rows[2:4], whole.lanes.physics.rows[2:4])
+    whole.reset(seed=0)
+    whole.step(action)
+    whole.step(action)
+    assert np.array_equal(rows[[0, 1, 4, 5]], whole.lanes.physics.rows[[0, 1, 4, 5]])
+
+
 def test_unseeded_resets_follow_the_seed() -> None:
     env = make()
     env.reset(seed=5)
