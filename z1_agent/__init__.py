@@ -16,6 +16,7 @@ sft           demonstrations → policy, until held-out success stops rising
 grpo          the loop: roll, judge, learn
 openpi_names  tensor names of openpi checkpoints → ours
 presets       the configuration of a whole training, and the named ones
+dataset       demonstrations on disk: collecting them, and what a training asks of them
 run           the directory of a training: what is in it, who may go on with it
 pipeline      demonstrations → SFT → evaluation → GRPO → evaluation, stage by stage
 recording     films of a policy or of the expert

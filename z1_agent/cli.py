@@ -7,6 +7,7 @@ code 2; what goes wrong later is a fault of the program and shows its traceback.
 import contextlib
 import dataclasses
 import io
+import math
 import shlex
 import sys
 import traceback
@@ -24,20 +25,23 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 from z1_agent import checkpoint, doctor
 from z1_agent.checkpoint import CheckpointError
 from z1_agent.console import Bar, Stopped, StopRequest
+from z1_agent.dataset import WantedDemos, collect_dataset, with_dataset
 from z1_agent.pipeline import MAX_EVAL_LANES, Training, train
 from z1_agent.presets import PRESETS, TrainConfig, cpu
 from z1_agent.recording import FILM_HORIZON, Films, film_all_tasks, film_expert, film_policy
 from z1_agent.report import paired_in_words
 from z1_agent.run import RunError, open_run, write_text
+from z1_envs.demos import DemosError
 from z1_envs.evaluate import EvalProtocol, evaluate
 from z1_envs.kitchen.cameras import RenderError
-from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
+from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv, ObsMode, observation_space
 from z1_envs.kitchen.plans.plan import Split
 from z1_envs.kitchen.scene import SceneOptions
 from z1_envs.tasks import TASKS, get_task
 
 Work = Callable[[], int]
 _INTERRUPTED = 130
+_REFUSALS = (RunError, CheckpointError, DemosError, RenderError)
 _console = Console(highlight=False, soft_wrap=True)
 
 
@@ -60,7 +64,7 @@ class Train:
     def prepare(self, argv: Sequence[str]) -> Work:
         """Opens the run's directory; the work is the training."""
         _check_at_least_1("--threads", self.threads)
-        config = dataclasses.replace(self.config, task=self.task, seed=self.seed)
+        config = with_dataset(dataclasses.replace(self.config, task=self.task, seed=self.seed))
         if config.obs == "pixels":
             doctor.draw_test_frame()
         out = self.out or Path("runs") / f"{config.task}-{self.preset}-{self.seed}"
@@ -230,6 +234,59 @@ class Record:
         _make_directory(self.out)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Demos:
+    """Collect demonstrations by the scripted expert as a LeRobot v3.0 dataset, which `train --demos` learns from.
+
+    episodes: successes to keep. out: directory, which must not exist. noise: standard deviation that is added to
+    executed actions, not to recorded ones. obs: pixels are three videos instead of the privileged scene; image_px is
+    read for them alone. horizon: of an episode [steps], by default that of training on a CPU.
+    """
+
+    task: Positional[str]
+    episodes: int
+    out: Path
+    seed: int = 0
+    noise: float = 0.15
+    obs: ObsMode = "state"
+    image_px: int = 128
+    horizon: int | None = None
+    threads: int | None = None
+
+    def prepare(self, argv: Sequence[str]) -> Work:
+        """Checks all, and tries OpenGL where images are wanted; the work is the collecting."""
+        for flag, number in (("--episodes", self.episodes), ("--horizon", self.horizon), ("--threads", self.threads)):
+            _check_at_least_1(flag, number)
+        if self.seed < 0:
+            raise ValueError(f"--seed must not be negative, got {self.seed}")
+        if not (self.noise >= 0 and math.isfinite(self.noise)):
+            raise ValueError(f"--noise must be a number from 0 on, got {self.noise}")
+        task = get_task(self.task).name
+        if self.out.exists():
+            raise ValueError(f"{self.out} exists already; give another --out")
+        if self.obs == "pixels":
+            observation_space(self.obs, self.image_px)
+            if self.image_px % 2:
+                raise ValueError(f"--image-px must be even for videos, got {self.image_px}")
+            doctor.draw_test_frame()
+        _make_directory(self.out.parent)
+        wanted = WantedDemos(
+            task=task,
+            num_episodes=self.episodes,
+            seed=self.seed,
+            noise=self.noise,
+            obs=self.obs,
+            image_px=self.image_px,
+            horizon=_horizon(task) if self.horizon is None else self.horizon,
+        )
+
+        def work() -> int:
+            collect_dataset(wanted, self.out, _console, num_threads=self.threads, command=shlex.join(["z1", *argv]))
+            return 0
+
+        return work
+
+
 @dataclass(frozen=True)
 class List:
     """List the 24 tasks: horizon [steps] and instruction, whose braces a scene fills."""
@@ -255,24 +312,27 @@ class Doctor:
         return lambda: doctor.show(doctor.examine(), _console)
 
 
+Command = Train | Eval | Record | Demos | List | Doctor
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `z1` with `argv` (the process's own, where None); returns the exit code."""
     torch.set_num_threads(1)  # networks this small are faster so, and the physics has the other cores
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         work = _parse(words).prepare(words)
-    except (ValueError, RunError, CheckpointError, RenderError) as error:
+    except (ValueError, *_REFUSALS) as error:
         return _refuse(error)
     try:
         return work()
-    except (RunError, CheckpointError, RenderError) as error:
+    except _REFUSALS as error:
         return _refuse(error)
     except KeyboardInterrupt:
         print("z1: aborted", file=sys.stderr)
         return _INTERRUPTED
 
 
-def _parse(words: list[str]) -> Train | Eval | Record | List | Doctor:
+def _parse(words: list[str]) -> Command:
     """Twice where a training is wanted: the defaults of its flags depend on its task and preset."""
     command = _parse_with(words, cpu(next(iter(TASKS))))
     if isinstance(command, Train):
@@ -280,11 +340,12 @@ def _parse(words: list[str]) -> Train | Eval | Record | List | Doctor:
     return command
 
 
-def _parse_with(words: list[str], config: TrainConfig) -> Train | Eval | Record | List | Doctor:
+def _parse_with(words: list[str], config: TrainConfig) -> Command:
     commands = (
         Annotated[Train, subcommand("train", default=Train(task=tyro.MISSING, config=config))]
         | Annotated[Eval, subcommand("eval")]
         | Annotated[Record, subcommand("record")]
+        | Annotated[Demos, subcommand("demos")]
         | Annotated[List, subcommand("list")]
         | Annotated[Doctor, subcommand("doctor")]
     )

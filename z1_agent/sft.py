@@ -16,7 +16,7 @@ from torch import Tensor
 from z1_agent.checkpoint import TrainerState, optimizer_tensors, restore_optimizer
 from z1_agent.policy import Pi05Policy
 from z1_agent.trainable import select
-from z1_envs.kitchen.demos import Demonstrations
+from z1_envs.demos import Demonstrations
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,10 @@ Where things are:
     wrappers               ActionChunk, SuccessDecay
     evaluate               protocols, success rates with intervals, paired comparisons
     video, gallery         rollouts and trees as mp4; all tasks side by side
+    demos                  demonstrations in memory: what an expert saw and wanted
+    lerobot                the same on disk, as LeRobot datasets v3.0, and reading it
+    lerobot_writer         writing it
+    lerobot_statistics     what LeRobot wants to know of every feature
     opengl                 which OpenGL backend MuJoCo can load here
     kitchen/               the embedded simulator, with scripted experts and their demonstrations
 """

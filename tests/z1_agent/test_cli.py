@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,10 +22,14 @@ from z1_agent.doctor import Finding, examine, show
 from z1_agent.flow import FlowSDE
 from z1_agent.observation import Normalizer
 from z1_agent.pi05 import pi05_nano
+from z1_agent.pipeline import collect_demonstrations
 from z1_agent.policy import Pi05Policy, PolicyConfig
+from z1_agent.presets import load_config
 from z1_agent.tokenizer import NanoTokenizer
 from z1_envs.evaluate import Report
+from z1_envs.kitchen import demos as kitchen_demos
 from z1_envs.layout import ACTION, SCENE, STATE
+from z1_envs.lerobot import read_header, read_lerobot
 
 ROOT = Path(__file__).parents[2]
 RUN_Z1 = [sys.executable, "-c", "import sys; from z1_agent.cli import main; sys.exit(main())"]
@@ -86,6 +91,15 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
         "record --all --horizon 0": "--horizon must be at least 1, got 0",
         f"record --all --out {used / 'notes.txt'}": "is a file, expected a directory",
         f"record --task OpenDrawer --out {used / 'notes.txt'}": "is a file, expected a directory",
+        f"demos OpenDrawer --episodes 0 --out {tmp_path / 'no'}": "--episodes must be at least 1, got 0",
+        f"demos OpenDrawer --episodes 2 --out {used}": f"{used} exists already; give another --out",
+        f"demos OpenDrawer --episodes 2 --out {tmp_path / 'no'} --noise -1": "--noise must be a number from 0 on",
+        f"demos OpenDrawer --episodes 2 --out {tmp_path / 'no'} --seed -1": "--seed must not be negative, got -1",
+        f"demos TurnOnStove --episodes 2 --out {tmp_path / 'no'}": "the kitchen has no scene for TurnOnStove yet",
+        f"demos OpenDrawer --episodes 2 --out {tmp_path / 'no'} --obs pixels --image-px 33": "must be even for videos",
+        f"demos OpenDrawer --episodes 2 --out {tmp_path / 'no'} --obs pixels --image-px 8": "must lie in [32, 640]",
+        "demos OpenDrawer --episodes 2 --out /proc/x/y": "cannot write to /proc/x",
+        f"train OpenDrawer --demos {used}": f"{used} is no LeRobot dataset",
     }
     for words, message in cases.items():
         assert main(words.split()) == 2, words
@@ -129,6 +143,54 @@ def test_record_films_the_expert_and_a_policy(saved: Path, tmp_path: Path) -> No
         assert main(["record", *whom, "--out", str(out), "--horizon", "20", "--trunk-len", "4"]) == 0
         assert sorted(path.name for path in out.iterdir()) == ["rollout.mp4", "tree.mp4"]
         assert all(1_000 < path.stat().st_size < 1_000_000 for path in out.iterdir())
+
+
+def test_demos_are_collected_and_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drawer, door = tmp_path / "drawer", tmp_path / "deep" / "door"
+    collect = ["--episodes", "3", "--seed", "4", "--noise", "0.1"]
+    assert main(["demos", "OpenDrawer", *collect, "--out", str(drawer)]) == 0
+    assert main(["demos", "CloseSingleDoor", *collect, "--out", str(door), "--horizon", "80", "--threads", "1"]) == 0
+    assert "CloseSingleDoor: 3 episodes of" in capsys.readouterr().out
+    demos = read_lerobot(door)
+    expected = kitchen_demos.collect("CloseSingleDoor", num_episodes=3, seed=4, noise=0.1, horizon=80)
+    assert demos.actions.tobytes() == expected.actions.tobytes()
+    assert demos.observation["scene"].tobytes() == expected.observation["scene"].tobytes()
+    assert demos.seeds == expected.seeds
+
+    small = ["--preset", "smoke", "--horizon", "20", "--validation-episodes", "2", "--eval-episodes", "2"]
+    small += ["--sft.max-rounds", "1", "--grpo.num-iterations", "1", "--grpo.num-groups", "2"]
+    run = tmp_path / "run"
+    train = ["train", "CloseSingleDoor", *small, "--out", str(run), "--demos", str(door)]
+    assert main(train) == 0
+    config = json.loads((run / "config.json").read_text())["config"]
+    assert config["demos"] == str(door)
+    assert config["demos_digest"] == read_header(door).digest
+    assert config["sft"]["num_demos"] == 3
+    assert collect_demonstrations(load_config(config)).actions.tobytes() == expected.actions.tobytes()
+    logged = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert logged[0]["kept_steps"] == len(expected.actions)
+    assert logged[0]["env_steps"] == expected.simulated_steps
+    assert main([*train, "--resume"]) == 0
+
+    capsys.readouterr()
+    refusals = {
+        "OpenDrawer --demos": f"{door} shows CloseSingleDoor on 'kitchen', this is OpenDrawer",
+        "CloseSingleDoor --obs pixels --demos": f"{door} shows state, the policy is to see pixels; add --obs state",
+    }
+    for words, message in refusals.items():
+        assert main(["train", *words.split(), str(door), "--out", str(tmp_path / "no")]) == 2
+        assert message in capsys.readouterr().err
+    shutil.rmtree(door)
+    assert main(["demos", "CloseSingleDoor", "--episodes", "3", "--out", str(door)]) == 0
+    assert main([*train, "--resume"]) == 2
+    assert "holds another run: demos_digest is" in capsys.readouterr().err
+
+
+def test_an_expert_that_fails_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["demos", "OpenDrawer", "--episodes", "2", "--horizon", "3", "--out", str(tmp_path / "deep" / "drawer")]
+    assert main(words) == 2
+    assert "won 0 of 16 episodes with action noise 0.15; lower the noise, or raise" in capsys.readouterr().err
+    assert list((tmp_path / "deep").iterdir()) == []
 
 
 def test_doctor_says_how_to_mend_what_is_needed() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from z1_agent.sft import SftConfig, SftProgress, train_sft
-from z1_envs.kitchen.demos import Demonstrations
+from z1_envs.demos import Demonstrations
 
 CONFIG = SftConfig(batch_size=16, steps_per_round=8, patience=2, max_rounds=4, warmup_steps=4)
 

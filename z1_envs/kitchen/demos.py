@@ -1,53 +1,27 @@
-"""Demonstrations by the scripted experts, in memory.
+"""The scripted experts' successes as demonstrations.
 
 demos = collect("OpenDrawer", num_episodes=20, seed=0)
-actions, real = demos.chunks(10)        # what SFT learns: [N, 10, 12] and [N, 10]
+
+Many episodes come in parts, so that they need not be in memory at once::
+
+    write_lerobot(collect_parts("OpenDrawer", num_episodes=10_000, seed=0), Path("drawer"))
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
+from z1_envs.demos import Demonstrations, DemosError, join
+from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv, ObsMode
 from z1_envs.kitchen.experts.expert import expert_actions
 
 # Translation and rotation of the executed action are disturbed, the gripper is not; rotations less.
 NOISE_SHAPE = np.array([1, 1, 1, 0.3, 0.3, 0.3, 0, 0, 0, 0, 0, 0])
-_MAX_ROUNDS = 8
+_MAX_LANES = 64  # episodes under way at once, and thus in memory
+_PATIENCE = 8  # rounds before an expert that wins less than one episode in as many is given up
 
-
-@dataclass(frozen=True, kw_only=True)
-class Demonstrations:
-    """N steps of successful episodes, one episode after the other.
-
-    observation: arrays [N, …] by key, `instruction` among them. actions: float32 [N, 12], what the expert
-    wanted. episode: int [N], which episode a step is of. attempts: episodes run to get them, failures included;
-    simulated_steps: of all of these; 0 where nobody counted.
-    """
-
-    task: str
-    backend: str
-    observation: dict[str, NDArray]
-    actions: NDArray[np.float32]
-    episode: NDArray[np.int64]
-    attempts: int
-    simulated_steps: int = 0
-
-    @property
-    def num_episodes(self) -> int:
-        """How many episodes there are."""
-        return int(self.episode[-1]) + 1 if len(self.episode) else 0
-
-    def chunks(self, chunk_len: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """From every step the next `chunk_len` actions [N, H, 12] and which of them exist [N, H].
-
-        Behind an episode's end its last action is repeated.
-        """
-        ends = np.flatnonzero(np.append(np.diff(self.episode), 1))
-        last = ends[self.episode]
-        steps = np.arange(len(self.actions))[:, None] + np.arange(chunk_len)
-        return self.actions[np.minimum(steps, last[:, None])], steps <= last[:, None]
+Progress = Callable[[int, int], None]
 
 
 def collect(
@@ -60,61 +34,110 @@ def collect(
     image_px: int = 64,
     horizon: int | None = None,
 ) -> Demonstrations:
-    """`num_episodes` successes of the expert on `task`, from seeds `seed` on.
+    """All of `collect_parts` at once."""
+    parts = collect_parts(
+        task, num_episodes=num_episodes, seed=seed, noise=noise, obs=obs, image_px=image_px, horizon=horizon
+    )
+    return join(list(parts))
+
+
+def collect_parts(
+    task: str,
+    *,
+    num_episodes: int,
+    seed: int,
+    noise: float = 0.15,
+    obs: ObsMode = "state",
+    image_px: int = 64,
+    horizon: int | None = None,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Demonstrations]:
+    """`num_episodes` successes of the expert on `task`, from seeds `seed` on, in parts of at most 64 episodes.
 
     noise: standard deviation that is added to the expert's action when it is executed, so that the
-    demonstrations show how to recover; what is recorded is the action without it.
-    Raises RuntimeError where the expert fails far too often.
+    demonstrations show how to recover; what is recorded is the action without it. progress: told, whenever an
+    episode is won, how many are and the steps simulated so far.
+    Raises DemosError where the expert fails far too often.
     """
-    envs = KitchenVectorEnv(task, num_envs=num_episodes, obs=obs, image_px=image_px, horizon=horizon)
+    lanes = min(num_episodes, _MAX_LANES)
+    envs = KitchenVectorEnv(task, num_envs=lanes, obs=obs, image_px=image_px, horizon=horizon, num_threads=num_threads)
     rng = np.random.default_rng([seed, *b"demonstration noise"])
-    episodes: list[tuple[dict[str, list], list]] = []
-    attempts = simulated_steps = 0
-    for round_index in range(_MAX_ROUNDS):
-        won, num_steps = _run_round(envs, task, seed + round_index * num_episodes, noise, rng)
-        attempts += num_episodes
-        simulated_steps += num_steps
-        episodes += won[: num_episodes - len(episodes)]
-        if len(episodes) == num_episodes:
-            break
-    else:
-        raise RuntimeError(
-            f"{task}: the expert won {len(episodes)} of {attempts} episodes with action noise {noise}; lower `noise`"
-        )
-    envs.close()
-    observation = {key: np.stack([row for columns, _ in episodes for row in columns[key]]) for key in episodes[0][0]}
-    actions = np.stack([action for _, rows in episodes for action in rows])
-    episode = np.repeat(np.arange(num_episodes), [len(rows) for _, rows in episodes])
-    return Demonstrations(
-        task=task,
-        backend="kitchen",
-        observation=observation,
-        actions=actions,
-        episode=episode,
-        attempts=attempts,
-        simulated_steps=simulated_steps,
-    )
+    won = attempts = all_steps = counted_attempts = counted_steps = told = 0
+
+    def tell(num_won: int, num_steps: int) -> None:
+        nonlocal told
+        now = min(won + num_won, num_episodes)
+        if progress is not None and now > told:
+            told = now
+            progress(now, all_steps + num_steps)
+
+    try:
+        while won < num_episodes:
+            if attempts >= _PATIENCE * lanes and won * _PATIENCE < attempts:
+                raise DemosError(
+                    f"{task}: the expert won {won} of {attempts} episodes with action noise {noise}; lower the noise, "
+                    "or raise the horizon"
+                )
+            rows = _run_round(envs, seed + attempts, noise, rng, tell)
+            attempts += lanes
+            all_steps += len(rows.lane)
+            winners = rows.winners[: num_episodes - won]
+            if len(winners) > 0:
+                counts = {"attempts": attempts - counted_attempts, "simulated_steps": all_steps - counted_steps}
+                counted_attempts, counted_steps = attempts, all_steps
+                won += len(winners)
+                seeds = tuple(seed + attempts - lanes + lane for lane in winners.tolist())
+                observation, actions, episode = rows.of(winners)
+                yield Demonstrations(
+                    task=envs.task,
+                    backend=BACKEND,
+                    observation=observation,
+                    actions=actions,
+                    episode=episode,
+                    seeds=seeds,
+                    **counts,
+                )
+    finally:
+        envs.close()
 
 
-def _run_round(
-    envs: KitchenVectorEnv, task: str, seed: int, noise: float, rng: np.random.Generator
-) -> tuple[list[tuple[dict[str, list], list]], int]:
-    """One episode per lane: the successful ones as lists of rows, in lane order, and the steps of all."""
+class _Rows:
+    """What the lanes of a round saw and wanted, in order of time; `lane` says whose row it is."""
+
+    def __init__(self, steps: list[tuple[NDArray[np.int64], dict[str, NDArray], NDArray]], winners: NDArray) -> None:
+        self._steps = steps
+        self.lane = np.concatenate([lanes for lanes, _, _ in steps])
+        self.winners = winners
+
+    def of(self, lanes: NDArray[np.int64]) -> tuple[dict[str, NDArray], NDArray[np.float32], NDArray[np.int64]]:
+        """Observations, actions and episode numbers of `lanes`, lane by lane. To be asked once."""
+        by_lane = np.argsort(self.lane, kind="stable")
+        chosen = by_lane[np.isin(self.lane[by_lane], lanes)]
+        observation: dict[str, NDArray] = {}
+        for key in list(self._steps[0][1]):
+            # Images of a round are half a gigabyte: what is put together is let go of.
+            observation[key] = np.concatenate([rows.pop(key) for _, rows, _ in self._steps])[chosen]
+        observation["instruction"] = observation["instruction"].astype(np.str_)
+        actions = np.concatenate([wanted for _, _, wanted in self._steps])[chosen]
+        return observation, actions, np.searchsorted(lanes, self.lane[chosen])
+
+
+def _run_round(envs: KitchenVectorEnv, seed: int, noise: float, rng: np.random.Generator, tell: Progress) -> _Rows:
+    """One episode per lane."""
     observation, infos = envs.reset(seed=seed)
-    assert isinstance(observation, dict)
-    columns: list[dict[str, list]] = [{key: [] for key in (*observation, "instruction")} for _ in range(envs.num_envs)]
-    actions: list[list] = [[] for _ in range(envs.num_envs)]
+    steps: list[tuple[NDArray[np.int64], dict[str, NDArray], NDArray]] = []
+    num_steps = 0
     while not envs.finished.all():
+        assert isinstance(observation, dict)
         lanes = np.flatnonzero(~envs.finished)
-        wanted = expert_actions(task, envs.lanes.geometry(lanes.astype(np.int32)))
-        for row, lane in enumerate(lanes):
-            for key, values in observation.items():
-                columns[lane][key].append(values[lane])
-            columns[lane]["instruction"].append(infos["instruction"][lane])
-            actions[lane].append(wanted[row])
+        wanted = expert_actions(envs.task, envs.lanes.geometry(lanes.astype(np.int32)))
+        seen = {key: values[lanes] for key, values in observation.items()}
+        steps.append((lanes, seen | {"instruction": infos["instruction"][lanes]}, wanted))
         executed = np.zeros((envs.num_envs, wanted.shape[1]))
         disturbed = wanted + rng.normal(0, noise, wanted.shape) * NOISE_SHAPE
         executed[lanes] = np.clip(disturbed, -1, 1)
         observation, _, _, _, infos = envs.step(executed)
-        assert isinstance(observation, dict)
-    return [(columns[i], actions[i]) for i in np.flatnonzero(infos["success"])], sum(map(len, actions))
+        num_steps += len(lanes)
+        tell(int(infos["success"].sum()), num_steps)
+    return _Rows(steps, np.flatnonzero(infos["success"]))

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from z1_envs.kitchen.demos import Demonstrations, collect
+from z1_envs.demos import Demonstrations, DemosError, join
+from z1_envs.kitchen import demos as kitchen_demos
+from z1_envs.kitchen.demos import collect, collect_parts
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.expert import expert_actions
 
@@ -25,6 +27,43 @@ def test_chunks_at_an_episodes_end_repeat_the_last_action_and_say_so() -> None:
         [True, True, True], [True, True, False], [True, False, False], [True, True, False], [True, False, False],
     ]  # fmt: skip
     assert demos.num_episodes == 2
+    assert demos.ends.tolist() == [3, 5]
+
+
+def test_joined_parts_are_one_set_of_episodes() -> None:
+    one, two = (collect("CloseSingleDoor", num_episodes=n, seed=s) for n, s in ((2, 0), (1, 7)))
+    both = join([one, two])
+    assert both.num_episodes == 3
+    assert both.ends.tolist() == [*one.ends.tolist(), len(one.actions) + len(two.actions)]
+    assert np.array_equal(both.actions, np.concatenate([one.actions, two.actions]))
+    assert (both.seeds, both.attempts) == (one.seeds + two.seeds, one.attempts + two.attempts)
+    assert both.simulated_steps == one.simulated_steps + two.simulated_steps
+
+
+def test_many_episodes_come_in_parts_of_consecutive_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kitchen_demos, "_MAX_LANES", 2)
+    told: list[tuple[int, int]] = []
+    parts = list(
+        collect_parts("CloseSingleDoor", num_episodes=5, seed=3, progress=lambda won, steps: told.append((won, steps)))
+    )
+    assert max(part.num_episodes for part in parts) == 2
+    all_parts = join(parts)
+    assert all_parts.num_episodes == len(all_parts.seeds) == 5
+    assert set(all_parts.seeds) <= set(range(3, 3 + all_parts.attempts))
+    assert list(all_parts.seeds) == sorted(set(all_parts.seeds))
+    assert [won for won, _ in told] == sorted({won for won, _ in told})
+    assert told[-1][0] == 5
+    assert told[-1][1] <= all_parts.simulated_steps
+
+
+def test_an_episode_is_that_of_its_seed() -> None:
+    demos = collect("PnPCounterToSink", num_episodes=3, seed=5, noise=0.0)
+    envs = KitchenVectorEnv("PnPCounterToSink", num_envs=3)
+    starts = np.flatnonzero(np.diff(demos.episode, prepend=-1))
+    observation, infos = envs.reset(seed=list(demos.seeds))
+    assert isinstance(observation, dict)
+    assert np.array_equal(observation["scene"], demos.observation["scene"][starts])
+    assert list(infos["instruction"]) == list(demos.observation["instruction"][starts])
 
 
 def test_collected_episodes_are_successes_with_the_experts_own_actions() -> None:
@@ -56,5 +95,5 @@ def test_the_same_seed_collects_the_same_demonstrations() -> None:
 
 
 def test_an_expert_that_cannot_win_is_an_error_with_a_remedy() -> None:
-    with pytest.raises(RuntimeError, match=r"won 0 of 16 episodes with action noise 0\.15"):
+    with pytest.raises(DemosError, match=r"won 0 of 16 episodes with action noise 0\.15"):
         collect("OpenDrawer", num_episodes=2, seed=0, horizon=5)

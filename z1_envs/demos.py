@@ -1,0 +1,69 @@
+"""Demonstrations: what successful episodes looked like, step by step, in memory.
+
+demos = read_lerobot(Path("drawer"))    # or kitchen.demos.collect
+actions, real = demos.chunks(10)        # what SFT learns: [N, 10, 12] and [N, 10]
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DemosError(RuntimeError):
+    """Demonstrations that cannot be had: an expert that fails, or a dataset that is missing, broken or another one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demonstrations:
+    """N steps of successful episodes, one episode after the other.
+
+    observation: arrays [N, …] by key, `instruction` among them. actions: float32 [N, 12], what the expert
+    wanted. episode: int [N], which episode a step is of. seeds: of each episode [E]; empty where nobody knows.
+    attempts: episodes run to get them, failures included; simulated_steps: of all of these; 0 where nobody counted.
+    """
+
+    task: str
+    backend: str
+    observation: dict[str, NDArray]
+    actions: NDArray[np.float32]
+    episode: NDArray[np.int64]
+    attempts: int
+    simulated_steps: int = 0
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def num_episodes(self) -> int:
+        """How many episodes there are."""
+        return int(self.episode[-1]) + 1 if len(self.episode) else 0
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """One behind the last step of each episode [E]."""
+        return np.flatnonzero(np.append(np.diff(self.episode), 1)) + 1 if len(self.episode) else self.episode
+
+    def chunks(self, chunk_len: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """From every step the next `chunk_len` actions [N, H, 12] and which of them exist [N, H].
+
+        Behind an episode's end its last action is repeated.
+        """
+        last = self.ends[self.episode] - 1
+        steps = np.arange(len(self.actions))[:, None] + np.arange(chunk_len)
+        return self.actions[np.minimum(steps, last[:, None])], steps <= last[:, None]
+
+
+def join(parts: Sequence[Demonstrations]) -> Demonstrations:
+    """The episodes of all `parts`, of one task and backend, in order; at least one part."""
+    before = np.cumsum([0, *(part.num_episodes for part in parts)])
+    first = parts[0]
+    return Demonstrations(
+        task=first.task,
+        backend=first.backend,
+        observation={key: np.concatenate([part.observation[key] for part in parts]) for key in first.observation},
+        actions=np.concatenate([part.actions for part in parts]),
+        episode=np.concatenate([part.episode + offset for part, offset in zip(parts, before, strict=False)]),
+        attempts=sum(part.attempts for part in parts),
+        simulated_steps=sum(part.simulated_steps for part in parts),
+        seeds=tuple(seed for part in parts for seed in part.seeds),
+    )
