@@ -95,7 +95,6 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
         f"demos OpenDrawer --episodes 2 --out {used}": f"{used} exists already; give another --out",
         f"demos OpenDrawer --episodes 2 --out {tmp_path / 'no'} --noise -1": "--noise must be a number from 0 on",
         f"demos OpenDrawer --episodes 2 --out {tmp_path / 'no'} --seed -1": "--seed must not be negative, got -1",
-        f"demos TurnOnStove --episodes 2 --out {tmp_path / 'no'}": "the kitchen has no scene for TurnOnStove yet",
         f"demos OpenDrawer --episodes 2 --out {tmp_path / 'no'} --obs pixels --image-px 33": "must be even for videos",
         f"demos OpenDrawer --episodes 2 --out {tmp_path / 'no'} --obs pixels --image-px 8": "must lie in [32, 640]",
         "demos OpenDrawer --episodes 2 --out /proc/x/y": "cannot write to /proc/x",
