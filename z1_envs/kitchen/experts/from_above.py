@@ -1,47 +1,74 @@
-"""Pick and place by a gripper that points down: grasp, lift, carry, let go, leave."""
+"""Pick and place by a gripper that points down: grasp, lift, carry, put down, leave."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from z1_envs.kitchen.experts.intent import CLOSE, OPEN, STARTED_CLOSING, UP, FloatArray, Intent, pointing
+from z1_envs.kitchen.experts.grasp import Grasp, pick, underside
+from z1_envs.kitchen.experts.intent import CLOSE, OPEN, UP, BoolArray, FloatArray, Intent
 from z1_envs.kitchen.geometry import Geometry, norm
+from z1_envs.kitchen.goals import PAN_RADIUS, RECEPTACLE_SHARE
+
+_CLEAR = 0.06  # what is carried passes so high over the counter: over rims of bowls and pans
+_OPENED = 0.010  # gap beyond the object's width at which the fingers have let go of it
+_IN_FRONT = 0.02  # of the basin's middle: there the arm passes the spout
+_LET_GO = 0.008  # height over the floor of what is let go
 
 
-def _counter_to_sink(g: Geometry) -> Intent:
-    """Grasp from above, lift, carry over the goal, let go, rise."""
-    grasp = g.target_position + g.grasp_height[:, None] * UP
-    to_object = grasp - g.eef_position
-    aside = norm(to_object * (1 - UP))
-    below = -to_object[:, 2]  # how far the gripper is above the object
-    closing = g.finger_gap < STARTED_CLOSING
-    close_by = (aside < 0.025) & (np.abs(below) < 0.03)
-    held = close_by & (g.finger_gap < g.grasp_width + 0.0025)
-    from_goal = np.abs(g.target_position - g.goal_position)[:, :2]
-    over_goal = (from_goal < g.goal_half[:, :2] - 0.06).all(axis=1)
-    in_goal = (np.abs(g.target_position - g.goal_position) <= g.goal_half).all(axis=1)
-    # In the hand the object turns with the gripper: following it then would be a feedback loop.
-    rotation = _downwards(np.where(held[:, None], g.eef_rotation[:, :, 1], g.target_rotation[:, :, 1]), g)
-    intent = Intent.to(grasp + 0.10 * UP, rotation, speed=1.0, gripper=OPEN)
-    lined_up = (aside < np.where(below < 0.06, 0.024, 0.016)) & (below < 0.14)
-    intent.where(lined_up, grasp, speed=0.4, gripper=OPEN)
-    at_object = close_by & (closing | ((aside < 0.018) & (np.abs(below) < 0.014)))
-    intent.where(at_object, grasp, speed=0.3, gripper=CLOSE)
-    clearance = g.target_position[:, 2] - g.counter_top
-    carry_height = g.counter_top + 0.20
-    lift = np.concatenate([g.eef_position[:, :2], carry_height[:, None]], axis=1)
-    intent.where(held, lift, speed=0.6, gripper=CLOSE)
-    carry = np.concatenate([g.goal_position[:, :2], carry_height[:, None]], axis=1)
-    intent.where(held & (clearance > 0.14), carry, speed=0.6, gripper=CLOSE)
-    intent.where(held & over_goal, g.eef_position, speed=0.3, gripper=OPEN)
-    away = np.concatenate([g.eef_position[:, :2], (g.counter_top + 0.35)[:, None]], axis=1)
-    intent.where(over_goal & ~held | in_goal, away, speed=0.8, gripper=OPEN)
+def _into_sink(g: Geometry) -> Intent:
+    """The object is put down in the middle of the basin."""
+    intent, grasp = pick(g)
+    spot = g.goal_position - g.goal_half[:, 2:] * UP - np.array([_IN_FRONT, 0.0, 0.0])
+    _put(intent, grasp, g, spot, height=0.03)
+    inside = (np.abs(g.target_position - g.goal_position) <= g.goal_half).all(axis=1)
+    _leave(intent, inside & ~grasp.held, grasp, g)
     return intent
 
 
-def _downwards(opening: FloatArray, g: Geometry) -> FloatArray:
-    """The gripper pointing down and opening along `opening` [n, 3]."""
-    return pointing(np.tile(-UP, (len(opening), 1)), opening, g)
+def _into_container(g: Geometry) -> Intent:
+    """The object is put down in the middle of a plate or bowl."""
+    return _onto(g, RECEPTACLE_SHARE * g.container_radius)
 
 
-EXPERTS: dict[str, Callable[[Geometry], Intent]] = {"PnPCounterToSink": _counter_to_sink}
+def _near_middle(g: Geometry) -> Intent:
+    """The object is put down in the middle of a container, which has to be hit better."""
+    return _onto(g, np.full(len(g.container_radius), PAN_RADIUS))
+
+
+def _onto(g: Geometry, within: FloatArray) -> Intent:
+    intent, grasp = pick(g)
+    _put(intent, grasp, g, g.goal_position, height=_LET_GO)
+    to_goal = g.goal_position - underside(g)
+    placed = ~grasp.held & (norm(to_goal * (1 - UP)) < within - 0.003) & (np.abs(to_goal[:, 2]) < 0.02)
+    _leave(intent, placed, grasp, g)
+    return intent
+
+
+def _put(intent: Intent, grasp: Grasp, g: Geometry, spot: FloatArray, *, height: float) -> None:
+    """What is held is lifted, carried over `spot` [n, 3], lowered onto it and let go at `height` over it."""
+    to_spot = spot - underside(g)
+    aside, above = norm(to_spot * (1 - UP)), -to_spot[:, 2]
+    to_clear = (g.counter_top + _CLEAR - underside(g)[:, 2])[:, None]
+    intent.where(grasp.held, g.eef_position + (to_clear + 0.03) * UP, speed=0.6, gripper=CLOSE)
+    clear = grasp.held & (to_clear[:, 0] < 0.0)
+    intent.where(clear, g.eef_position + to_spot * (1 - UP) + (to_clear + 0.03) * UP, speed=0.7, gripper=CLOSE)
+    over = grasp.held & (aside < np.where(clear, 0.02, 0.04))
+    intent.where(over, g.eef_position + to_spot - 0.005 * UP, speed=0.5, gripper=CLOSE)
+    intent.where(over & (above < 0.05), g.eef_position + to_spot - 0.005 * UP, speed=0.2, gripper=CLOSE)
+    intent.where(over & (above < height), g.eef_position, speed=0.3, gripper=OPEN)
+
+
+def _leave(intent: Intent, placed: BoolArray, grasp: Grasp, g: Geometry) -> None:
+    """Where the object is placed, open the fingers to the full, then rise straight."""
+    intent.where(placed, g.eef_position, speed=0.3, gripper=OPEN)
+    free = placed & (g.finger_gap > np.minimum(grasp.width + _OPENED, 0.076))
+    intent.where(free, g.eef_position + 0.10 * UP, speed=0.7, gripper=OPEN)
+    intent.turn(placed, g.eef_rotation)
+
+
+EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
+    "PnPCounterToSink": _into_sink,
+    "PnPSinkToCounter": _into_container,
+    "PnPCounterToStove": _near_middle,
+    "PnPStoveToCounter": _near_middle,
+}

@@ -3,10 +3,15 @@
 import numpy as np
 
 from z1_envs.kitchen.clutter import draw_clutter
+from z1_envs.kitchen.containers import CONTAINERS
 from z1_envs.kitchen.fixtures.sink import Sink
 from z1_envs.kitchen.objects import select
 from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
 from z1_envs.kitchen.plans.postures import DOWN, noisy
+
+DISHES = tuple(container for container in CONTAINERS.values() if container.name in ("plate", "bowl"))
+CLEARANCE = 5e-4  # under what is put down
+_HALF_HAND = 0.115  # of the gripper along its opening, with room to spare
 
 
 def _counter_to_sink(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
@@ -26,7 +31,7 @@ def _counter_to_sink(task: str, kitchen: Kitchen, rng: np.random.Generator) -> P
         clutter=draw_clutter(rng, (sink.y - side * 0.45, sink.y + side * 0.75)),
     )
     y = sink.y + side * (sink.half_y + uniform(rng, 0.09, 0.25))
-    pose = (uniform(rng, 0.10, 0.26), y, top + kind.half[2] + 5e-4, uniform(rng, -0.5, 0.5))
+    pose = (uniform(rng, 0.10, 0.26), y, top + kind.half[2] + CLEARANCE, uniform(rng, -0.5, 0.5))
     start = Start(
         base=(-uniform(rng, 0.36, 0.44), sink.y + side * uniform(rng, 0.08, 0.18), uniform(rng, -0.08, 0.08)),
         torso=uniform(rng, 0.06, 0.14),
@@ -34,6 +39,46 @@ def _counter_to_sink(task: str, kitchen: Kitchen, rng: np.random.Generator) -> P
         poses=(("object", pose),),
     )
     return plan, start, {"obj": kind.name}
+
+
+def _sink_to_counter(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
+    """Food in the rear half of the basin, a plate or bowl beside it; the spout is turned away from both."""
+    side, top = either(rng), kitchen.counter_top
+    sink = draw_sink(rng)
+    kinds = select(kitchen.split, "sink_food")
+    kind = kinds[rng.integers(len(kinds))]
+    dish = DISHES[rng.integers(len(DISHES))]
+    plan = Plan(
+        task=task,
+        kitchen=kitchen,
+        fixtures=(sink,),
+        parts=(Part(target="object", goal="container"),),
+        clear=(sink.y - 0.9, sink.y + 0.9),
+        wall_clear=(sink.y - 0.6, sink.y + 0.6),
+        kind=kind,
+        container=dish,
+        clutter=draw_clutter(rng, (sink.y - side * 0.45, sink.y + side * 0.75)),
+    )
+    object_pose = (
+        sink.x + uniform(rng, 0.0, sink.half_x - 0.09),
+        sink.y + side * uniform(rng, 0.0, sink.half_y - _HALF_HAND),
+        top - sink.depth + kind.half[2] + CLEARANCE,
+        uniform(rng, -0.4, 0.4),
+    )
+    dish_pose = (
+        uniform(rng, 0.14, 0.26),
+        sink.y + side * (sink.half_y + 0.03 + dish.radius + uniform(rng, 0.0, 0.10)),
+        top + CLEARANCE,
+        uniform(rng, -0.4, 0.4),
+    )
+    start = Start(
+        base=(-uniform(rng, 0.28, 0.36), sink.y + side * uniform(rng, 0.10, 0.22), uniform(rng, -0.08, 0.08)),
+        torso=uniform(rng, 0.06, 0.14),
+        arm=noisy(DOWN, rng),
+        joints=(("spout", -side * uniform(rng, 0.9, 1.4)),),
+        poses=(("object", object_pose), ("container", dish_pose)),
+    )
+    return plan, start, {"obj": kind.name, "cont": dish.name}
 
 
 def draw_sink(rng: np.random.Generator) -> Sink:
@@ -48,4 +93,4 @@ def draw_sink(rng: np.random.Generator) -> Sink:
     )
 
 
-PLANNERS: dict[str, Planner] = {"PnPCounterToSink": _counter_to_sink}
+PLANNERS: dict[str, Planner] = {"PnPCounterToSink": _counter_to_sink, "PnPSinkToCounter": _sink_to_counter}
