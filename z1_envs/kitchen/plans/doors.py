@@ -3,13 +3,15 @@
 import numpy as np
 
 from z1_envs.kitchen.clutter import draw_clutter
-from z1_envs.kitchen.fixtures.cabinet import DoubleDoorCabinet, WallCabinet
+from z1_envs.kitchen.fixtures.cabinet import Door, DoubleDoorCabinet, WallCabinet
 from z1_envs.kitchen.fixtures.microwave import Microwave
-from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
+from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Span, Start, either, uniform
 from z1_envs.kitchen.plans.postures import (
-    FORWARD_LEFT_HIGH,
+    FRONT_LEFT_HIGH,
+    FRONT_LEFT_MIDDLE,
     GRASP_LEFT_HIGH,
     GRASP_LEFT_MIDDLE,
+    Arm,
     mirrored,
     noisy,
 )
@@ -17,8 +19,8 @@ from z1_envs.kitchen.plans.postures import (
 Doored = WallCabinet | DoubleDoorCabinet | Microwave
 
 _RIGHT_ANGLE = np.pi / 2
-_OPEN = 0.93, np.inf  # share of a right angle at which the next door is due, a little more than is asked for
-_SHUT = -np.inf, 0.03
+# [m] of the gripper before and beside the base, in these postures
+_FRONT_HIGH_AT, _FRONT_MIDDLE_AT = (0.22, 0.35), (0.30, 0.40)
 
 
 def _open_single(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
@@ -26,7 +28,6 @@ def _open_single(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Plann
     fixture = _cabinet(rng, either(rng)) if either(rng) > 0 else _microwave(kitchen, rng)
     (door,) = fixture.doors
     high = isinstance(fixture, WallCabinet)
-    arm = GRASP_LEFT_HIGH if high else GRASP_LEFT_MIDDLE
     start = Start(
         base=(
             door.x - uniform(rng, 0.68, 0.80),
@@ -34,29 +35,84 @@ def _open_single(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Plann
             uniform(rng, -0.12, 0.12),
         ),
         torso=uniform(rng, 0.10, 0.24) if high else uniform(rng, 0.0, 0.10),
-        arm=noisy(arm if door.hinge > 0 else mirrored(arm), rng),
+        arm=_arm(GRASP_LEFT_HIGH if high else GRASP_LEFT_MIDDLE, door.hinge, rng),
     )
-    part = Part(target="door_handle", goal="door_handle_open", joint="door", unit=_RIGHT_ANGLE)
-    return _plan(task, kitchen, fixture, (part,), rng), start, _words(fixture)
+    return _plan(task, kitchen, fixture, (_to_open(door),), rng), start, _words(fixture)
+
+
+def _open_double(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
+    """Both doors are shut; the one on the side of the gripper comes first."""
+    side = either(rng)
+    cabinet = _double_cabinet(rng)
+    start = Start(
+        base=(
+            cabinet.front - uniform(rng, 0.60, 0.70),
+            cabinet.y - side * uniform(rng, 0.04, 0.14),
+            uniform(rng, -0.10, 0.10),
+        ),
+        torso=uniform(rng, 0.10, 0.24),
+        arm=_arm(GRASP_LEFT_HIGH, side, rng),
+    )
+    parts = tuple(_to_open(door) for door in cabinet.doors[::side])
+    return _plan(task, kitchen, cabinet, parts, rng), start, {}
 
 
 def _close_single(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
-    """The door stands 0.90 to 1.0 of a right angle open."""
-    cabinet = _cabinet(rng, either(rng))
-    hinge = cabinet.hinge
+    """The door stands 0.90 to 1.0 of a right angle open; the gripper begins before its edge, outside or inside."""
+    fixture = _cabinet(rng, either(rng)) if either(rng) > 0 else _microwave(kitchen, rng)
+    (door,) = fixture.doors
+    high = isinstance(fixture, WallCabinet)
+    outwards = uniform(rng, -0.30, 0.22)  # of the gripper from the open door
+    # From well inside the door is in reach of either arm posture.
+    arm_side = -door.hinge if outwards < -0.12 and either(rng) > 0 else door.hinge
+    ahead, beside = _FRONT_HIGH_AT if high else _FRONT_MIDDLE_AT
     start = Start(
         base=(
-            cabinet.front - uniform(rng, 0.68, 0.84),
-            # The gripper starts 0.44 m beside the base, on the outside of the open door.
-            cabinet.y + hinge * (cabinet.width / 2 + uniform(rng, 0.09, 0.19) - 0.44),
-            uniform(rng, -0.15, 0.15),
+            door.x - door.width - uniform(rng, 0.08, 0.14) - ahead,
+            door.y + door.hinge * outwards - arm_side * beside,
+            uniform(rng, -0.10, 0.10),
         ),
-        torso=uniform(rng, 0.10, 0.24),
-        arm=noisy(FORWARD_LEFT_HIGH if hinge > 0 else mirrored(FORWARD_LEFT_HIGH), rng),
+        torso=uniform(rng, 0.10, 0.24) if high else uniform(rng, 0.0, 0.10),
+        arm=_arm(FRONT_LEFT_HIGH if high else FRONT_LEFT_MIDDLE, arm_side, rng),
         joints=(("door", uniform(rng, 0.90, 1.0) * _RIGHT_ANGLE),),
     )
-    part = Part(target="door_push", goal="door_push_closed", joint="door", unit=_RIGHT_ANGLE)
-    return _plan(task, kitchen, cabinet, (part,), rng), start, _words(cabinet)
+    return _plan(task, kitchen, fixture, (_to_shut(door),), rng), start, _words(fixture)
+
+
+def _close_double(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
+    """Both doors stand 0.90 to 1.0 of a right angle open; the one on the side of the gripper comes first."""
+    side = either(rng)
+    cabinet = _double_cabinet(rng)
+    doors = cabinet.doors[::side]
+    start = Start(
+        base=(
+            doors[0].x - doors[0].width - uniform(rng, 0.12, 0.20) - _FRONT_HIGH_AT[0],
+            cabinet.y + side * uniform(rng, -0.10, 0.10),
+            uniform(rng, -0.10, 0.10),
+        ),
+        torso=uniform(rng, 0.10, 0.24),
+        arm=_arm(FRONT_LEFT_HIGH, side, rng),
+        joints=tuple((door.name, uniform(rng, 0.90, 1.0) * _RIGHT_ANGLE) for door in doors),
+    )
+    return _plan(task, kitchen, cabinet, tuple(_to_shut(door) for door in doors), rng), start, {}
+
+
+def _to_open(door: Door) -> Part:
+    return _part(door, "handle", "open", (0.93, np.inf))
+
+
+def _to_shut(door: Door) -> Part:
+    return _part(door, "push", "closed", (-np.inf, 0.03))
+
+
+def _part(door: Door, where: str, goal: str, done: Span) -> Part:
+    """done: shares of a right angle at which the next door is due, a little more than is asked for."""
+    target = f"{door.name}_{where}"
+    return Part(target=target, goal=f"{target}_{goal}", joint=door.name, unit=_RIGHT_ANGLE, done=done)
+
+
+def _arm(left: Arm, side: int, rng: np.random.Generator) -> Arm:
+    return noisy(left if side > 0 else mirrored(left), rng)
 
 
 def _cabinet(rng: np.random.Generator, hinge: int) -> WallCabinet:
@@ -66,6 +122,17 @@ def _cabinet(rng: np.random.Generator, hinge: int) -> WallCabinet:
         width=uniform(rng, 0.36, 0.46),
         height=uniform(rng, 0.50, 0.62),
         hinge=hinge,
+        handle_length=uniform(rng, 0.10, 0.16),
+        push_radius=uniform(rng, 0.55, 0.65),
+    )
+
+
+def _double_cabinet(rng: np.random.Generator) -> DoubleDoorCabinet:
+    return DoubleDoorCabinet(
+        y=uniform(rng, -0.3, 0.3),
+        bottom=uniform(rng, 1.36, 1.46),
+        width=uniform(rng, 0.60, 0.72),
+        height=uniform(rng, 0.50, 0.62),
         handle_length=uniform(rng, 0.10, 0.16),
         push_radius=uniform(rng, 0.55, 0.65),
     )
@@ -99,4 +166,9 @@ def _plan(task: str, kitchen: Kitchen, fixture: Doored, parts: tuple[Part, ...],
     )
 
 
-PLANNERS: dict[str, Planner] = {"OpenSingleDoor": _open_single, "CloseSingleDoor": _close_single}
+PLANNERS: dict[str, Planner] = {
+    "OpenSingleDoor": _open_single,
+    "CloseSingleDoor": _close_single,
+    "OpenDoubleDoor": _open_double,
+    "CloseDoubleDoor": _close_double,
+}

@@ -5,12 +5,18 @@ import numpy as np
 FORWARD_LEFT_LOW = (1.10, 0.85, 0.03, -2.30, -1.98, 1.60, -0.85)
 DRAWN_BACK_LEFT_LOW = (1.32, 0.75, 0.20, -2.40, -1.68, 1.44, -0.80)
 FORWARD_LEFT_HIGH = (0.40, -0.60, 0.75, -2.15, -1.15, 2.15, 0.72)
+FRONT_LEFT_HIGH = (0.17, -1.14, 0.71, -2.42, -0.74, 2.51, 0.55)
+FRONT_LEFT_MIDDLE = (0.66, -0.38, 0.57, -2.50, -1.63, 1.98, 1.44)
 # To grasp vertical bars: the fingers open sideways.
 GRASP_LEFT_HIGH = (0.55, -0.56, 0.53, -2.23, -1.40, 2.17, -0.60)
 GRASP_LEFT_MIDDLE = (0.66, -0.38, 0.57, -2.50, -1.63, 1.98, -0.13)
 FORWARD_DOWN_LEFT_LOW = (0.72, 0.21, 0.09, -2.22, -1.81, 2.42, -0.04)
 FORWARD_DOWN_LEFT_HIGH = (1.24, 0.03, -0.17, -2.48, -1.64, 2.26, 0.05)
 DOWN = (0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785)
+# The gripper leans 30 degrees forward from straight down, thin sideways.
+LEANING = (0.0, -0.40, 0.0, -2.40, 0.0, 2.52, -0.785)
+GRASP_LEFT_LOW = (1.15, 0.62, 0.10, -2.22, -1.91, 1.62, 0.47)
+PRESS_LEFT = (0.60, -0.01, 0.62, -2.35, -1.81, 1.82, 1.58)  # thin sideways
 _NOISE = 0.03  # [rad] standard deviation per joint
 
 Arm = tuple[float, ...]
