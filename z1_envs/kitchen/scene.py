@@ -20,7 +20,7 @@ from z1_envs.kitchen.control import CONTROL_DT, finger_opening
 from z1_envs.kitchen.layouts import LAYOUTS, TEST_LAYOUTS, varied_layout
 from z1_envs.kitchen.neighbours import add_neighbours
 from z1_envs.kitchen.objects import DECOR, add_object
-from z1_envs.kitchen.plans import doors, drawers, pick_sink
+from z1_envs.kitchen.plans import buttons, doors, drawers, pick_sink, sink, stove
 from z1_envs.kitchen.plans.plan import Kitchen, Plan, Planner, Split, Start, uniform
 from z1_envs.kitchen.room import add_counter, add_lower_cabinets, add_room
 from z1_envs.kitchen.shapes import VISUAL, box, marker
@@ -35,7 +35,14 @@ NUM_USERDATA = 9
 # Scenes of a task share one block of state rows, so their models have equal sizes: the world is filled up to these.
 _NUM_SOLIDS, _NUM_VISUALS, _NUM_SITES = 50, 40, 16
 
-PLANNERS: dict[str, Planner] = {**drawers.PLANNERS, **doors.PLANNERS, **pick_sink.PLANNERS}
+PLANNERS: dict[str, Planner] = {
+    **drawers.PLANNERS,
+    **doors.PLANNERS,
+    **pick_sink.PLANNERS,
+    **buttons.PLANNERS,
+    **sink.PLANNERS,
+    **stove.PLANNERS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from z1_envs.kitchen.control import EEF_POSITION_SCALE, EEF_ROTATION_SCALE
-from z1_envs.kitchen.experts import doors, drawers, from_above
+from z1_envs.kitchen.experts import buttons, doors, drawers, from_above, levers
 from z1_envs.kitchen.experts.intent import Intent
 from z1_envs.kitchen.geometry import Geometry, to_frame
 from z1_envs.layout import ACTION
@@ -21,7 +21,13 @@ from z1_envs.layout import ACTION
 _GAIN = 0.6  # share of the error that one action closes: the arm lags by a step, so 1 would overshoot
 _MAX_TURN = 0.4  # of the full rotation action
 
-EXPERTS: dict[str, Callable[[Geometry], Intent]] = {**drawers.EXPERTS, **doors.EXPERTS, **from_above.EXPERTS}
+EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
+    **drawers.EXPERTS,
+    **doors.EXPERTS,
+    **from_above.EXPERTS,
+    **buttons.EXPERTS,
+    **levers.EXPERTS,
+}
 
 
 def expert_actions(task: str, g: Geometry) -> NDArray[np.float32]:
