@@ -81,6 +81,7 @@ class GeometryReader:
             grasp = (0.0, 0.0)
             if plan.kind is not None:
                 self._object_half[lane] = plan.kind.half
+            if plan.kind is not None and plan.parts[0].target == "object":  # else it only stands there
                 grasp = plan.kind.grasp_width, plan.kind.grasp_height
             radius = plan.container.radius if plan.container is not None else 0.0
             self._numbers[lane] = *grasp, radius, plan.kitchen.counter_top
