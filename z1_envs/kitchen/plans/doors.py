@@ -87,7 +87,7 @@ def _close_double(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Plan
     start = Start(
         base=(
             doors[0].x - doors[0].width - uniform(rng, 0.12, 0.20) - _FRONT_HIGH_AT[0],
-            cabinet.y + side * uniform(rng, -0.10, 0.10),
+            cabinet.y - side * uniform(rng, 0.03, 0.17),
             uniform(rng, -0.10, 0.10),
         ),
         torso=uniform(rng, 0.10, 0.24),
@@ -134,7 +134,7 @@ def _double_cabinet(rng: np.random.Generator) -> DoubleDoorCabinet:
         width=uniform(rng, 0.60, 0.72),
         height=uniform(rng, 0.50, 0.62),
         handle_length=uniform(rng, 0.10, 0.16),
-        push_radius=uniform(rng, 0.55, 0.65),
+        push_radius=uniform(rng, 0.42, 0.50),
     )
 
 
