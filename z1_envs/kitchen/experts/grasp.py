@@ -43,16 +43,17 @@ def pick(g: Geometry) -> tuple[Intent, Grasp]:
     to_place = grasp.place - g.eef_position
     above, flat = -to_place[:, 2], to_place * (1 - UP)
     aside, across = np.abs(dot(flat, grasp.rotation[:, :, 1])), np.abs(dot(flat, grasp.rotation[:, :, 0]))
-    hover = grasp.place.copy()
-    hover[:, 2] = np.maximum(hover[:, 2] + _HOVER, g.counter_top + _OVER_COUNTER)
+    far = norm(flat) > 0.05
+    hover = grasp.place + _HOVER * UP
+    hover[:, 2] = np.where(far, np.maximum(hover[:, 2], g.counter_top + _OVER_COUNTER), hover[:, 2])
     intent = Intent.to(hover, grasp.rotation, speed=1.0, gripper=OPEN)
-    low = (g.eef_position[:, 2] < hover[:, 2] - 0.03) & (norm(flat) < 0.25)
+    low = far & (g.eef_position[:, 2] < hover[:, 2] - 0.03) & (norm(flat) < 0.25)
     straight_up = np.concatenate([g.eef_position[:, :2], hover[:, 2:]], axis=1)
     intent.where(low, straight_up, speed=0.8, gripper=OPEN)
-    turned = dot(g.eef_rotation[:, :, 1], grasp.rotation[:, :, 1]) > np.where(above < 0.05, 0.93, 0.985)
-    upright = -g.eef_rotation[:, 2, 2] > 0.985
     near = above < 0.05
-    lined_up = turned & upright & (aside < np.where(near, 0.016, 0.009)) & (across < np.where(near, 0.020, 0.012))
+    turned = dot(g.eef_rotation[:, :, 1], grasp.rotation[:, :, 1]) > np.where(near, 0.93, 0.985)
+    upright = -g.eef_rotation[:, 2, 2] > 0.985
+    lined_up = turned & upright & (aside < np.where(near, 0.016, 0.010)) & (across < np.where(near, 0.020, 0.013))
     lined_up &= above > -0.03
     intent.where(lined_up, grasp.place, speed=0.6, gripper=OPEN)
     intent.where(lined_up & (above < 0.07), grasp.place, speed=0.35, gripper=OPEN)

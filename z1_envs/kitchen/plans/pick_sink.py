@@ -72,7 +72,7 @@ def _sink_to_counter(task: str, kitchen: Kitchen, rng: np.random.Generator) -> P
         uniform(rng, -0.4, 0.4),
     )
     start = Start(
-        base=(-uniform(rng, 0.28, 0.36), sink.y + side * uniform(rng, 0.10, 0.22), uniform(rng, -0.08, 0.08)),
+        base=(-uniform(rng, 0.24, 0.32), sink.y + side * uniform(rng, 0.10, 0.22), uniform(rng, -0.08, 0.08)),
         torso=uniform(rng, 0.06, 0.14),
         arm=noisy(DOWN, rng),
         joints=(("spout", -side * uniform(rng, 0.9, 1.4)),),

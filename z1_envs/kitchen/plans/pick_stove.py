@@ -6,6 +6,7 @@ import numpy as np
 
 from z1_envs.kitchen.clutter import draw_clutter
 from z1_envs.kitchen.containers import CONTAINERS, Container
+from z1_envs.kitchen.fixtures.fixture import COUNTER_DEPTH
 from z1_envs.kitchen.fixtures.stove import LOCATIONS, Stove
 from z1_envs.kitchen.objects import ObjectKind, select
 from z1_envs.kitchen.plans.pick_sink import CLEARANCE, DISHES
@@ -86,9 +87,12 @@ def _lying_in(
 
 
 def _base(places: _Places, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Before the stove, between the pan and the dish."""
-    middle = (places.pan[1] + places.dish[1]) / 2
-    return -uniform(rng, 0.24, 0.30), middle + uniform(rng, -0.05, 0.05), uniform(rng, -0.08, 0.08)
+    """Before the stove, between the pan and the dish; nearer to a pan at the rear, which is at the end of reach."""
+    (pan_x, pan_y), (_, dish_y) = places.pan, places.dish
+    rear = pan_x > COUNTER_DEPTH / 2
+    x = -uniform(rng, 0.19, 0.24) if rear else -uniform(rng, 0.24, 0.34)
+    y = pan_y + (0.28 if rear else 0.5) * (dish_y - pan_y) + uniform(rng, -0.05, 0.05)
+    return x, y, uniform(rng, -0.08, 0.08)
 
 
 def _plan(
