@@ -41,7 +41,7 @@ class ShapedArm(VecEnvWrapper):
     def potential(self, scene):
         """Φ of `scene` [n, …]: minus what is left of the gripper's way to the fixture and of the fixture's own way."""
         parts = SCENE.split(scene)
-        joint = parts["fixture_joint"][:, 0]
+        joint = parts["fixture_joints"][:, 0]
         return -4 * np.linalg.norm(parts["target_from_eef"], axis=1) - 4 * (1 - joint if self.opens else joint)
 
     def reset(self):
@@ -79,8 +79,8 @@ def main():
     model = PPO("MlpPolicy", venv, gamma=GAMMA, learning_rate=1e-3, seed=0, device="cpu", **sizes)
     agent = ArmAgent(model, flat=OBSERVED, normalize=venv)
     protocol = EvalProtocol(
-        name="sb3", version=1, task=task, backend="kitchen", obs="state", num_episodes=128, seed=10_000, chunk_len=1,
-        horizon=HORIZON)  # fmt: skip
+        name="sb3", version=1, task=task, backend="kitchen", split="train", obs="state", num_episodes=128,
+        seed=10_000, horizon=HORIZON, chunk_len=1)  # fmt: skip
     before = evaluate(agent, envs, protocol)
     model.learn(steps).save(out / "model.zip")
     venv.save(str(out / "normalize.pkl"))

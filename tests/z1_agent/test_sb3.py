@@ -221,6 +221,7 @@ def test_an_agent_sees_what_the_model_was_trained_on(flat: Any) -> None:
         version=1,
         task="reach",
         backend="none",
+        split="all",
         obs="state",
         num_episodes=5,
         seed=0,

@@ -77,7 +77,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
 
 def test_steps_are_as_v3_wants_them(written: Path) -> None:
     table = pq.read_table(written / "data" / "chunk-000" / "file-000.parquet")
-    vectors = {"action": 12, "observation.state": 16, "observation.environment_state": 38}
+    vectors = {"action": 12, "observation.state": 16, "observation.environment_state": SCENE.width}
     kinds: dict[str, pa.DataType] = {name: pa.list_(pa.float32(), width) for name, width in vectors.items()}
     kinds |= dict.fromkeys(("frame_index", "episode_index", "index", "task_index"), pa.int64())
     kinds |= {"timestamp": pa.float32()}

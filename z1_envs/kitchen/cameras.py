@@ -54,12 +54,12 @@ class Cameras:
         return {key: self._draw(model, _fixed(model, name)) for key, name in CAMERAS.items()}
 
     def film(self, model: mujoco.MjModel, row: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """A view from behind the robot's left shoulder, for people: uint8 [height, width, 3]."""
+        """A view from the robot's right, for people: uint8 [height, width, 3]."""
         self._place(model, row)
         camera = mujoco.MjvCamera()
         x, y, _ = self._data.body("robot0_base").xpos
-        camera.lookat[:] = [x + 0.45, y, 1.15]
-        camera.distance, camera.azimuth, camera.elevation = 2.4, 35.0, -16.0
+        camera.lookat[:] = [x + 0.5, y, 1.12]
+        camera.distance, camera.azimuth, camera.elevation = 2.0, 58.0, -20.0
         return self._draw(model, camera)
 
     def close(self) -> None:
