@@ -12,7 +12,7 @@ from z1_envs.kitchen.plans.postures import GRASP_LEFT_LOW, mirrored, noisy
 
 # Without handles, which would hang over the knobs of the front.
 _POTS = tuple(
-    replace(CONTAINERS[f"{colour} pan"], name="pot", floor_radius=0.08, inner_radius=0.086, height=0.085, handle=0.0)
+    replace(CONTAINERS[f"{colour} pan"], name="pot", floor_radius=0.065, inner_radius=0.092, height=0.085, handle=0.0)
     for colour in ("black", "steel")
 )
 _PANS = tuple(CONTAINERS[f"{colour} pan"] for colour in ("black", "steel"))
