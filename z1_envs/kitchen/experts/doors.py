@@ -32,15 +32,15 @@ def _close(g: Geometry) -> Intent:
     def place(beyond: float | FloatArray, inside: float | FloatArray) -> FloatArray:
         return g.target_position + np.multiply(to_edge.T, beyond).T + np.multiply(into.T, inside).T
 
-    intent = Intent.to(place(0.0, -0.06), forward(g), speed=0.8, gripper=CLOSE)
+    intent = Intent.to(place(0.0, -0.06), forward(g), speed=0.6, gripper=CLOSE)
     pushing = (np.abs(beyond) < 0.06) & (inside > -0.12)
-    intent.where(pushing, place(beyond, 0.05), speed=0.5, gripper=CLOSE)
+    intent.where(pushing, place(beyond, 0.05), speed=0.35, gripper=CLOSE)
     at_edge = (beyond > 0.06) & (inside > -0.05)
-    intent.where(at_edge, place(beyond, -0.09), speed=0.8, gripper=CLOSE)
+    intent.where(at_edge, place(beyond, -0.09), speed=0.6, gripper=CLOSE)
     within = inside > 0.005
-    intent.where(within, place(_PAST_EDGE + 0.04, -0.09), speed=0.8, gripper=CLOSE)
+    intent.where(within, place(_PAST_EDGE + 0.04, -0.09), speed=0.6, gripper=CLOSE)
     enclosed = within & (beyond < _PAST_EDGE)
-    intent.where(enclosed, place(_PAST_EDGE + 0.04, np.maximum(inside, 0.08)), speed=0.8, gripper=CLOSE)
+    intent.where(enclosed, place(_PAST_EDGE + 0.04, np.maximum(inside, 0.08)), speed=0.6, gripper=CLOSE)
     return intent
 
 
@@ -53,9 +53,12 @@ def _open(g: Geometry) -> Intent:
     held = around_handle & (g.finger_gap > _MISSED) & (g.finger_gap < 2 * HANDLE_RADIUS + 0.004)
     ajar = (share > _PULLED) | (share > _AJAR) & ~held
     pull, push = _pull(g, from_handle, around_handle, held), _push_from_inside(g, from_handle)
-    pull.where(ajar, push.position, speed=push.speed, gripper=push.gripper)
-    pull.turn(ajar, push.rotation)
-    return pull
+    return Intent(
+        position=np.where(ajar[:, None], push.position, pull.position),
+        rotation=np.where(ajar[:, None, None], push.rotation, pull.rotation),
+        speed=np.where(ajar, push.speed, pull.speed),
+        gripper=np.where(ajar, push.gripper, pull.gripper),
+    )
 
 
 def _pull(g: Geometry, from_handle: FloatArray, around_handle: BoolArray, held: BoolArray) -> Intent:
@@ -85,11 +88,11 @@ def _push_from_inside(g: Geometry, from_handle: FloatArray) -> Intent:
         return g.target_position + beyond * to_edge + inside * into
 
     rotation = _pointing(FORWARD - to_edge, UP, g)
-    intent = Intent.to(place(0.13, -0.08), rotation, speed=1.0, gripper=CLOSE)
-    intent.where(beyond > 0.085, place(0.12, 0.12), speed=0.8, gripper=CLOSE)
+    intent = Intent.to(place(0.13, -0.08), rotation, speed=0.8, gripper=CLOSE)
+    intent.where(beyond > 0.085, place(0.12, 0.12), speed=0.5, gripper=CLOSE)
     behind = inside > 0.075
-    intent.where(behind, place(-0.02, 0.12), speed=0.8, gripper=CLOSE)
-    intent.where(behind & (beyond < 0.03), place(-0.01, 0.0), speed=0.5, gripper=CLOSE)
+    intent.where(behind, place(-0.02, 0.12), speed=0.5, gripper=CLOSE)
+    intent.where(behind & (beyond < 0.03), place(-0.01, 0.0), speed=0.4, gripper=CLOSE)
     at_handle = (np.abs(beyond) < 0.07) & (inside > -0.07) & (inside < 0.035)
     intent.where(at_handle, g.eef_position - 0.08 * g.eef_rotation[:, :, 2], speed=0.6, gripper=OPEN)
     intent.turn(at_handle, g.eef_rotation)
