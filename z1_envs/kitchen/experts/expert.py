@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from z1_envs.kitchen.control import EEF_POSITION_SCALE, EEF_ROTATION_SCALE
-from z1_envs.kitchen.experts import buttons, doors, drawers, from_above, levers
+from z1_envs.kitchen.experts import buttons, doors, drawers, from_above, from_front, levers
 from z1_envs.kitchen.experts.intent import Intent
 from z1_envs.kitchen.geometry import Geometry, to_frame
 from z1_envs.layout import ACTION
@@ -25,6 +25,7 @@ EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
     **drawers.EXPERTS,
     **doors.EXPERTS,
     **from_above.EXPERTS,
+    **from_front.EXPERTS,
     **buttons.EXPERTS,
     **levers.EXPERTS,
 }
