@@ -32,6 +32,7 @@ INSIDE_SLACK = 0.05  # [m²] over the length of an edge: RoboCasa's edge vectors
 MUG_ASIDE, MUG_HEIGHT = 0.04, 0.10  # [m] from the dispenser's place (accessories.py:96)
 MICROWAVE_DOOR_AJAR = 0.005  # [rad]; more turns it off (microwave.py:114)
 MANIPULATION_REACH = 0.08  # [m] ours: closer to where it works than this, the gripper is manipulating
+PUSH_REACH = 0.12  # [m] ours: the same where a door is pushed shut
 _HAND_REACH = 0.20  # [m] no part of the gripper is farther from the point between the pads
 
 
@@ -197,11 +198,13 @@ LATCHES: dict[str, Predicate] = {
 }
 
 
-def is_manipulating(g: Geometry) -> BoolArray:
-    """Whether the phase is `manipulation` (the gripper where it works) rather than `approach`.
+def is_manipulating(task: str, g: Geometry) -> BoolArray:
+    """Whether the phase is `manipulation` (the gripper where it works) rather than `approach` [n].
 
-    It works at the target: the handle, the push point, the button; of an object at the place where it is grasped.
+    It works at the target: the handle, the push point, the button; of an object at the place where it is grasped. A
+    door is pushed shut anywhere near its push point.
     """
     grasp = g.target_position.copy()
     grasp[:, 2] += g.grasp_height
-    return norm(grasp - g.eef_position) < MANIPULATION_REACH
+    reach = PUSH_REACH if task in ("CloseSingleDoor", "CloseDoubleDoor") else MANIPULATION_REACH
+    return norm(grasp - g.eef_position) < reach

@@ -166,7 +166,7 @@ class KitchenLanes:
         success = self._is_success(geometry, partial(self._contacts.between, lanes))
         elapsed = self.physics.userdata[lanes, USER_ELAPSED].astype(np.int64)
         diverged = np.zeros(len(lanes), dtype=bool)
-        return StepResult(success, elapsed, goals.is_manipulating(geometry), diverged)
+        return StepResult(success, elapsed, goals.is_manipulating(self.task.name, geometry), diverged)
 
     def observe(self, lanes: LaneIndex) -> dict[str, NDArray[np.float32]]:
         """`state` [n, 16] and `scene` [n, 42], in the order of layout.STATE and layout.SCENE."""

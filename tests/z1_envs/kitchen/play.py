@@ -10,9 +10,9 @@ from z1_envs import tasks
 from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.kitchen.lanes import KitchenLanes
 
-TASKS = ("OpenDrawer","CloseSingleDoor","PnPCounterToSink")
+TASKS = tuple(tasks.TASKS)
 # One task of each way of working, for what is long and does not depend on the task.
-SOME_TASKS = TASKS
+SOME_TASKS = ("OpenDrawer", "OpenDoubleDoor", "TurnOnStove", "TurnOnMicrowave", "PnPCounterToStove", "CoffeeServeMug")
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 

@@ -17,10 +17,10 @@ READY = (0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785)  # far from all joint limi
 
 
 def standing_free(*yaws: float) -> KitchenLanes:
-    """One lane per yaw [rad]: the robot two metres before the kitchen, the arm in READY."""
+    """One lane per yaw [rad]: the robot six metres from the kitchen and its island, the arm in READY."""
     lanes = started("OpenDrawer", range(len(yaws)))
     rows = lanes.physics
-    rows.qpos[:, robot.BASE] = [(-2.0, 0.0, yaw) for yaw in yaws]
+    rows.qpos[:, robot.BASE] = [(-6.0, 0.0, yaw) for yaw in yaws]
     rows.qpos[:, robot.TORSO], rows.qpos[:, robot.ARM] = 0.1, READY
     rows.ctrl[:] = rows.qpos[:, : robot.FINGERS.stop]
     rows.userdata[:, USER_HOME] = READY
