@@ -153,7 +153,18 @@ def test_the_agents_map_names_every_module() -> None:
     assert modules <= words
 
 
-@pytest.mark.parametrize("package", ["z1_envs", "z1_envs/kitchen", "z1_agent"])
+@pytest.mark.parametrize(
+    "package",
+    [
+        "z1_envs",
+        "z1_envs/kitchen",
+        "z1_envs/kitchen/fixtures",
+        "z1_envs/kitchen/plans",
+        "z1_envs/kitchen/experts",
+        "z1_agent",
+        "z1_agent/commands",
+    ],
+)
 def test_every_module_is_on_its_package_s_map(package: str) -> None:
     folder = ROOT / package
     docstring = ast.get_docstring(tree_of(folder / "__init__.py")) or ""

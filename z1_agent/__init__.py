@@ -24,6 +24,7 @@ result report curves   what was found: result.json, and one HTML page
 sb3           the same envs for Stable-Baselines3's algorithms
 cost_control  what a training's CPU time buys when all of it goes into SFT
 console doctor cli     the command `z1`
+commands/     what it can be told, one file per command
 """
 
 import os

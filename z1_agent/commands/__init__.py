@@ -1,0 +1,11 @@
+"""The commands of `z1`, one file each: a frozen dataclass whose fields are its flags, and `prepare`, which checks them.
+
+train        demonstrations, SFT, evaluation, GRPO, evaluation
+evaluate     success rate of a checkpoint, with its interval
+record       films of a policy or of the expert
+demos        demonstrations on disk
+listing      the tasks
+doctor       what this machine has and lacks
+at_the_door  the checks that several commands make before they work
+work         what `prepare` hands back, and where it speaks
+"""

@@ -1,0 +1,41 @@
+"""What commands check before they work. Each refusal is one sentence that says what to give instead."""
+
+from pathlib import Path
+
+from z1_agent import checkpoint
+from z1_agent.checkpoint import CheckpointError
+from z1_agent.presets import cpu
+from z1_envs.kitchen.env import BACKEND
+
+
+def check_at_least_1(flag: str, number: int | None) -> None:
+    """None, where the flag was not given, passes."""
+    if number is not None and number < 1:
+        raise ValueError(f"{flag} must be at least 1, got {number}; give a larger number")
+
+
+def check_not_negative(flag: str, number: int) -> None:
+    """0 passes."""
+    if number < 0:
+        raise ValueError(f"{flag} must not be negative, got {number}")
+
+
+def make_directory(path: Path) -> None:
+    """With its parents, where it does not exist yet."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write to {path}: {error.strerror}; give another --out") from error
+
+
+def load_policy(path: Path) -> checkpoint.Checkpoint:
+    """A checkpoint that was trained on this program's kitchen."""
+    loaded = checkpoint.load(path)
+    if loaded.backend != BACKEND:
+        raise CheckpointError(f"{path} was trained on the backend {loaded.backend!r}, this program runs {BACKEND!r}")
+    return loaded
+
+
+def horizon_of(task: str, given: int | None) -> int:
+    """Of an episode [steps]: the given one, or else that of training on a CPU."""
+    return cpu(task).horizon if given is None else given

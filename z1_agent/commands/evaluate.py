@@ -1,0 +1,92 @@
+"""`z1 eval`: how often a checkpoint succeeds, under a protocol that is printed with the result."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, horizon_of, load_policy
+from z1_agent.commands.work import Work, console
+from z1_agent.console import Bar
+from z1_agent.pipeline import MAX_EVAL_LANES
+from z1_agent.run import write_text
+from z1_envs.evaluate import EvalProtocol, evaluate
+from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
+from z1_envs.kitchen.plans.plan import Split
+from z1_envs.kitchen.scene import SceneOptions
+from z1_envs.tasks import get_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """Evaluate a checkpoint on episodes SEED, SEED + 1, …
+
+    task: by default the one it was trained on. split: kitchens and objects as in training ("train"), held-out ones
+    ("test"), or both ("all"). horizon: of an episode [steps], by default that of training on a CPU. json: file to
+    write the full report to.
+    """
+
+    checkpoint: Positional[Path]
+    task: str | None = None
+    split: Split = "train"
+    episodes: int = 256
+    seed: int = 0
+    horizon: int | None = None
+    json: Path | None = None
+    threads: int | None = None
+
+    def prepare(self, _argv: Sequence[str]) -> Work:
+        """Loads the checkpoint and builds its envs; the work is the evaluation."""
+        check_at_least_1("--episodes", self.episodes)
+        check_at_least_1("--horizon", self.horizon)
+        check_at_least_1("--threads", self.threads)
+        check_not_negative("--seed", self.seed)
+        if self.json is not None and not self.json.parent.is_dir():
+            raise ValueError(f"there is no directory {self.json.parent} for --json; create it, or give another file")
+        if self.json is not None and self.json.is_dir():
+            raise ValueError(f"{self.json} is a directory, --json takes a file; name a file in it")
+        loaded = load_policy(self.checkpoint)
+        task = get_task(loaded.task if self.task is None else self.task).name
+        vision = loaded.policy.config.model.vision
+        scenes = SceneOptions(split=self.split)
+        protocol = EvalProtocol(
+            name="z1-eval",
+            version=2,
+            task=task,
+            backend=BACKEND,
+            split=scenes.name,
+            obs="state" if vision is None else "pixels",
+            num_episodes=self.episodes,
+            seed=self.seed,
+            horizon=horizon_of(task, self.horizon),
+            chunk_len=loaded.policy.config.executed_len,
+        )
+        envs = KitchenVectorEnv(
+            task,
+            num_envs=min(MAX_EVAL_LANES, self.episodes),
+            obs="state" if vision is None else "pixels",
+            image_px=64 if vision is None else vision.image_px,
+            horizon=protocol.horizon,
+            scenes=scenes,
+            num_threads=self.threads,
+        )
+
+        def work() -> int:
+            with Bar(console, f"Evaluate {task}", total=self.episodes, done=0) as bar:
+                report = evaluate(
+                    loaded.policy,
+                    envs,
+                    protocol,
+                    progress=lambda done, _total, won: bar.update(done, f"success {won / max(done, 1):.0%}"),
+                )
+            envs.close()
+            low, high = report.interval
+            won = f"{int(report.successes.sum())} of {len(report.successes)} episodes"
+            console.print(f"{task}: {won}, {report.rate:.1%} (95 % interval {low:.1%} to {high:.1%})")
+            console.print(f"protocol {protocol.hash}: {protocol}")
+            if self.json is not None:
+                write_text(self.json, report.to_json())
+            return 0
+
+        return work

@@ -1,0 +1,90 @@
+"""`z1 record`: films of a policy, of the expert, or of all tasks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from z1_agent import doctor
+from z1_agent.commands.at_the_door import (
+    check_at_least_1,
+    check_not_negative,
+    horizon_of,
+    load_policy,
+    make_directory,
+)
+from z1_agent.commands.work import Work, console
+from z1_agent.console import Bar
+from z1_agent.recording import FILM_HORIZON, Films, film_all_tasks, film_expert, film_policy
+from z1_envs.tasks import TASKS, get_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Film four episodes (rollout.mp4) and a branching tree (tree.mp4), or the expert on all tasks (gallery.mp4).
+
+    task: by default the checkpoint's. all: the scripted expert on each of the 24 tasks, instead. checkpoint: whom to
+    film, by default the scripted expert. out: directory. trunk_len: where the tree splits [steps].
+    """
+
+    task: str | None = None
+    all: bool = False
+    checkpoint: Path | None = None
+    out: Path = Path("recordings")
+    seed: int = 0
+    horizon: int | None = None
+    trunk_len: int = 20
+
+    def prepare(self, _argv: Sequence[str]) -> Work:
+        """Makes the directory and tries OpenGL; the work is the filming."""
+        check_not_negative("--seed", self.seed)
+        check_at_least_1("--horizon", self.horizon)
+        check_not_negative("--trunk-len", self.trunk_len)
+        if self.out.exists() and not self.out.is_dir():
+            raise ValueError(f"{self.out} is a file, expected a directory; give another --out")
+        if self.all:
+            return self._prepare_all()
+        loaded = None if self.checkpoint is None else load_policy(self.checkpoint)
+        if self.task is None and loaded is None:
+            raise ValueError("there is nothing to film: give --task for the scripted expert, --all, or --checkpoint")
+        task = get_task(loaded.task if self.task is None and loaded is not None else str(self.task)).name
+        self._check_out("rollout.mp4", "tree.mp4")
+        films = Films(
+            task=task,
+            horizon=horizon_of(task, self.horizon),
+            trunk_len=self.trunk_len,
+            seed=self.seed,
+            rollout=self.out / "rollout.mp4",
+            tree=self.out / "tree.mp4",
+        )
+
+        def work() -> int:
+            if loaded is None:
+                film_expert(films)
+            else:
+                vision = loaded.policy.config.model.vision
+                film_policy(loaded.policy, films, image_px=64 if vision is None else vision.image_px)
+            console.print(f"{films.rollout}\n{films.tree}")
+            return 0
+
+        return work
+
+    def _prepare_all(self) -> Work:
+        if self.task is not None or self.checkpoint is not None:
+            raise ValueError("--all films the scripted expert on all tasks: give it without --task and --checkpoint")
+        self._check_out("gallery.mp4", "thumbnails")
+
+        def work() -> int:
+            with Bar(console, "Film", total=len(TASKS), done=0) as bar:
+                film_all_tasks(self.out, seed=self.seed, horizon=self.horizon or FILM_HORIZON, progress=bar.update)
+            console.print(str(self.out / "gallery.mp4"))
+            return 0
+
+        return work
+
+    def _check_out(self, *names: str) -> None:
+        """Makes the directory, where OpenGL works and nothing in it would be written over."""
+        there = [str(self.out / name) for name in names if (self.out / name).exists()]
+        if there:
+            raise ValueError(f"there are films already: {', '.join(there)}; move them away, or give another --out")
+        doctor.draw_test_frame()
+        make_directory(self.out)

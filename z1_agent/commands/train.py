@@ -1,0 +1,60 @@
+"""`z1 train`: a policy, from demonstrations to GRPO, in a directory that can be resumed."""
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from z1_agent import doctor
+from z1_agent.commands.at_the_door import check_at_least_1
+from z1_agent.commands.work import INTERRUPTED, Work, console
+from z1_agent.console import Stopped, StopRequest
+from z1_agent.dataset import with_dataset
+from z1_agent.pipeline import Training, train
+from z1_agent.presets import TrainConfig
+from z1_agent.report import paired_in_words
+from z1_agent.run import open_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a policy: demonstrations, SFT, evaluation, GRPO, evaluation on the same episodes.
+
+    preset: named configuration, which every flag below can change. out: directory, by default
+    runs/TASK-PRESET-SEED. resume: go on with the run in it. threads: of the physics, by default all cores.
+    """
+
+    task: Positional[str]
+    preset: Literal["cpu", "smoke"] = "cpu"
+    out: Path | None = None
+    seed: int = 0
+    resume: bool = False
+    threads: int | None = None
+    config: Annotated[TrainConfig, arg(name="")]
+
+    def prepare(self, argv: Sequence[str]) -> Work:
+        """Opens the run's directory; the work is the training."""
+        check_at_least_1("--threads", self.threads)
+        config = with_dataset(dataclasses.replace(self.config, task=self.task, seed=self.seed))
+        if config.obs == "pixels":
+            doctor.draw_test_frame()
+        out = self.out or Path("runs") / f"{config.task}-{self.preset}-{self.seed}"
+        begun = [word for word in argv if word != "--resume"]
+        run = open_run(out, config, preset=self.preset, command=["z1", *begun], resume=self.resume)
+        training = Training(run, config, console, StopRequest(), self.threads)
+
+        def work() -> int:
+            try:
+                result = train(training)
+            except Stopped:
+                console.print(f"Stopped; everything is in {out}. Go on with: {shlex.join(['z1', *begun, '--resume'])}")
+                return INTERRUPTED
+            console.print(paired_in_words(result["paired"]))
+            console.print(f"Report: {run.report}")
+            return 0
+
+        return work
