@@ -34,7 +34,7 @@ def _close(g: Geometry) -> Intent:
 
     intent = Intent.to(place(0.0, -0.06), forward(g), speed=0.6, gripper=CLOSE)
     pushing = (np.abs(beyond) < 0.06) & (inside > -0.12)
-    intent.where(pushing, place(beyond, 0.05), speed=0.35, gripper=CLOSE)
+    intent.where(pushing, place(beyond, 0.05), speed=0.5, gripper=CLOSE)
     at_edge = (beyond > 0.06) & (inside > -0.05)
     intent.where(at_edge, place(beyond, -0.09), speed=0.6, gripper=CLOSE)
     within = inside > 0.005
