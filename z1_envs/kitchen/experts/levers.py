@@ -26,28 +26,28 @@ def _push(g: Geometry) -> Intent:
     behind, along, height = -dot(from_lever, ahead), np.abs(dot(from_lever, outwards)), from_lever[:, 2]
     rotation = pointing(np.tile(_LEANING, (n, 1)), np.tile(UP, (n, 1)), g)
     before = g.target_position - 0.06 * ahead
-    intent = Intent.to(before + 0.08 * UP, rotation, speed=0.7, gripper=CLOSE)
+    intent = Intent.to(before + 0.08 * UP, rotation, speed=0.4, gripper=CLOSE)
     past_front = np.abs((before - g.eef_position)[:, 1]) > 0.07
-    intent.where(past_front, before + _IN_FRONT, speed=0.7, gripper=CLOSE)
+    intent.where(past_front, before + _IN_FRONT, speed=0.4, gripper=CLOSE)
     # Not sideways into the lever or the column: first up.
     beside = (np.abs(behind - 0.06) < 0.032) & (along < 0.03)
     too_low = (height < 0.045) & ~beside
-    intent.where(too_low, g.eef_position + (0.08 - height)[:, None] * UP, speed=0.7, gripper=CLOSE)
+    intent.where(too_low, g.eef_position + (0.08 - height)[:, None] * UP, speed=0.4, gripper=CLOSE)
     closed = g.finger_gap < 0.01
-    intent.where(beside & closed, before - _LOW * UP, speed=0.6, gripper=CLOSE)
+    intent.where(beside & closed, before - _LOW * UP, speed=0.3, gripper=CLOSE)
     pushing = (behind > 0.005) & (behind < 0.095) & (along < 0.035) & (np.abs(height + _LOW) < 0.02) & closed
-    intent.where(pushing, g.target_position + 0.03 * ahead - _LOW * UP, speed=0.3, gripper=CLOSE)
+    intent.where(pushing, g.target_position + 0.03 * ahead - _LOW * UP, speed=0.2, gripper=CLOSE)
     return intent
 
 
 def _turn_on(g: Geometry) -> Intent:
     """On, whichever way is nearer."""
-    return _turn(g, np.where(g.joints[:, 0] < -0.05, -0.3, 0.3))
+    return _turn(g, np.where(g.joints[:, 0] < -0.05, -0.2, 0.2))
 
 
 def _turn_off(g: Geometry) -> Intent:
     """Upright."""
-    return _turn(g, -np.clip(g.joints[:, 0], -0.3, 0.3))
+    return _turn(g, -np.clip(g.joints[:, 0], -0.2, 0.2))
 
 
 def _turn(g: Geometry, by: FloatArray) -> Intent:
@@ -61,8 +61,8 @@ def _turn(g: Geometry, by: FloatArray) -> Intent:
     at_bar = around_bar & (closing | ((np.abs(ahead) < 0.012) & (aside < 0.012) & aligned))
     gripped = around_bar & (g.finger_gap < _FIN + 0.004)
     lined_up = (np.hypot(along, aside) < np.where(ahead < 0.06, 0.020, 0.014)) & (ahead < 0.12) & aligned
-    intent = Intent.to(g.target_position - 0.08 * approach, pointing(approach, across, g), speed=0.7, gripper=OPEN)
-    intent.where(lined_up, g.target_position, speed=0.4, gripper=OPEN)
+    intent = Intent.to(g.target_position - 0.08 * approach, pointing(approach, across, g), speed=0.4, gripper=OPEN)
+    intent.where(lined_up, g.target_position, speed=0.25, gripper=OPEN)
     intent.where(at_bar, g.target_position, speed=0.3, gripper=CLOSE)
     turned = np.cos(by)[:, None] * across + np.sin(by)[:, None] * np.cross(approach, across)
     intent.turn(gripped, pointing(approach, turned, g))
