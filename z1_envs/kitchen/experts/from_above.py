@@ -49,9 +49,9 @@ def _put(intent: Intent, grasp: Grasp, g: Geometry, spot: FloatArray, *, height:
     to_spot = spot - underside(g)
     aside, above = norm(to_spot * (1 - UP)), -to_spot[:, 2]
     to_clear = (g.counter_top + _CLEAR - underside(g)[:, 2])[:, None]
-    intent.where(grasp.held, g.eef_position + (to_clear + 0.03) * UP, speed=0.6, gripper=CLOSE)
+    intent.where(grasp.held, g.eef_position + (to_clear + 0.03) * UP, speed=0.7, gripper=CLOSE)
     clear = grasp.held & (to_clear[:, 0] < 0.0)
-    intent.where(clear, g.eef_position + to_spot * (1 - UP) + (to_clear + 0.03) * UP, speed=0.5, gripper=CLOSE)
+    intent.where(clear, g.eef_position + to_spot * (1 - UP) + (to_clear + 0.03) * UP, speed=0.8, gripper=CLOSE)
     over = grasp.held & (aside < np.where(clear, 0.02, 0.04))
     intent.where(over, g.eef_position + to_spot - 0.005 * UP, speed=0.5, gripper=CLOSE)
     intent.where(over & (above < 0.05), g.eef_position + to_spot - 0.005 * UP, speed=0.2, gripper=CLOSE)
