@@ -20,7 +20,18 @@ from z1_envs.kitchen.control import CONTROL_DT, finger_opening
 from z1_envs.kitchen.layouts import LAYOUTS, TEST_LAYOUTS, varied_layout
 from z1_envs.kitchen.neighbours import add_neighbours
 from z1_envs.kitchen.objects import DECOR, add_object
-from z1_envs.kitchen.plans import buttons, doors, drawers, mugs, pick_cabinet, pick_sink, pick_stove, sink, stove
+from z1_envs.kitchen.plans import (
+    buttons,
+    doors,
+    drawers,
+    mugs,
+    pick_cabinet,
+    pick_microwave,
+    pick_sink,
+    pick_stove,
+    sink,
+    stove,
+)
 from z1_envs.kitchen.plans.plan import Kitchen, Plan, Planner, Split, Start, uniform
 from z1_envs.kitchen.room import add_counter, add_lower_cabinets, add_room
 from z1_envs.kitchen.shapes import VISUAL, box, marker
@@ -42,6 +53,7 @@ PLANNERS: dict[str, Planner] = {
     **pick_stove.PLANNERS,
     **mugs.PLANNERS,
     **pick_cabinet.PLANNERS,
+    **pick_microwave.PLANNERS,
     **buttons.PLANNERS,
     **sink.PLANNERS,
     **stove.PLANNERS,

@@ -14,9 +14,10 @@ _MAX_SETBACK = 0.005  # between the middles of pads and object: a round thing sl
 _BELOW_TOP = 0.012  # what stands high is held no nearer to its top
 _MAX_YAW = 0.6  # [rad] of the gripper
 _OPENED = 0.072  # gap of fingers that are open enough to back out
-_MUG_PITCH, _SHELF_PITCH = 0.4, 0.5  # [rad]
+_MUG_PITCH, _SHELF_PITCH, _OVEN_PITCH = 0.4, 0.5, 0.4  # [rad]
 _BEFORE = 0.16  # the object lines up so far in front of the place where it goes in
 _FROM_FRONT = 0.08  # of the place in a cabinet from the edge of its floor
+_RIM = 0.04  # height of a bowl's
 _HAND_ROOM = 0.13  # between the hand's middle and a side wall
 _FORWARD = np.array([1.0, 0.0, 0.0])
 
@@ -92,8 +93,11 @@ def _bring(intent: Intent, mask: BoolArray, g: Geometry, place: FloatArray, *, s
     intent.where(mask, g.eef_position + place - g.target_position, speed=speed, gripper=CLOSE)
 
 
-def _leave(intent: Intent, placed: BoolArray, grasp: _Grasp, g: Geometry) -> None:
-    """Where the object is placed, let go of it, take it between open fingers that do not touch it, then back out."""
+def _leave(intent: Intent, placed: BoolArray, grasp: _Grasp, g: Geometry, *, rise: float = 0.0) -> None:
+    """Where the object is placed, let go of it, take it between open fingers that do not touch it, then back out.
+
+    rise: how far up for 0.12 m back, over the rim of a dish.
+    """
     opening, approach = g.eef_rotation[:, :, 1], g.eef_rotation[:, :, 2]
     to_place = grasp.place - g.eef_position
     aside = dot(to_place, opening)
@@ -102,7 +106,7 @@ def _leave(intent: Intent, placed: BoolArray, grasp: _Grasp, g: Geometry) -> Non
     opened = placed & (g.finger_gap > _OPENED)
     intent.where(opened, g.eef_position + aside[:, None] * opening - 0.015 * _FORWARD, speed=0.2, gripper=OPEN)
     free = opened & ((np.abs(aside) < 0.004) | ~around)
-    intent.where(free, g.eef_position - 0.12 * _FORWARD, speed=0.5, gripper=OPEN)
+    intent.where(free, g.eef_position - 0.12 * _FORWARD + rise * UP, speed=0.5, gripper=OPEN)
     intent.turn(placed, g.eef_rotation)
 
 
@@ -130,22 +134,28 @@ def _put_in(g: Geometry, grasp: _Grasp, intent: Intent, spot: FloatArray, *, lif
     _leave(intent, (flat < near) & (off[:, 2] > -0.02) & ((off[:, 2] < 0.007) | low), grasp, g)
 
 
-def _take_out(g: Geometry, grasp: _Grasp, intent: Intent, *, near: float) -> None:
-    """Lift a little, pull straight out, carry over the goal, put down, back out."""
+def _take_out(g: Geometry, grasp: _Grasp, intent: Intent, *, near: float, rim: float = 0.0) -> None:
+    """Lift a little, pull straight out, carry over the goal, put down, back out.
+
+    rim: height of the edge of what it is put into.
+    """
+    lift = 0.03 + rim
     off = underside(g) - g.goal_position
     flat = np.hypot(off[:, 0], off[:, 1])
-    over = g.goal_position + (g.target_position - underside(g)) + 0.03 * UP
+    over = g.goal_position + (g.target_position - underside(g)) + lift * UP
     inside = off[:, 0] > 0.02
     lifted = g.target_position + 0.02 * UP
     _bring(intent, grasp.held, g, lifted, speed=0.4)
     out = np.stack([over[:, 0], g.target_position[:, 1], g.target_position[:, 2]], axis=1)
     loose = grasp.held & (off[:, 2] > 0.022)
     _bring(intent, loose & inside, g, out, speed=0.25)
-    _bring(intent, loose & ~inside, g, over, speed=0.35)
-    _bring(intent, grasp.held & (flat < 0.03), g, over - 0.045 * UP, speed=0.3)
+    rise = np.concatenate([g.target_position[:, :2], over[:, 2:]], axis=1)
+    _bring(intent, grasp.held & ~inside, g, rise, speed=0.35)
+    _bring(intent, loose & ~inside & (off[:, 2] > lift - 0.012), g, over, speed=0.35)
+    _bring(intent, grasp.held & (flat < 0.03), g, over - (lift + 0.015) * UP, speed=0.3)
     # What has slipped up in the hand is let go of a little higher: the fingers must not press on the counter.
-    low = grasp.held & (g.eef_position[:, 2] < g.goal_position[:, 2] + 0.022) & (off[:, 2] < 0.04)
-    _leave(intent, (flat < near) & ((off[:, 2] < 0.007) | low), grasp, g)
+    low = grasp.held & (g.eef_position[:, 2] < g.goal_position[:, 2] + 0.022 + 0.8 * rim) & (off[:, 2] < 0.04 + rim)
+    _leave(intent, (flat < near) & ((off[:, 2] < 0.007) | low), grasp, g, rise=3 * rim)
 
 
 def _setup_mug(g: Geometry) -> Intent:
@@ -179,9 +189,25 @@ def _out_of_cabinet(g: Geometry) -> Intent:
     return intent
 
 
+def _into_microwave(g: Geometry) -> Intent:
+    """The object is put on the plate in the microwave."""
+    intent, grasp = _pick(g, _OVEN_PITCH)
+    _put_in(g, grasp, intent, g.goal_position, lift=0.04, near=0.05)
+    return intent
+
+
+def _out_of_microwave(g: Geometry) -> Intent:
+    """The object is put on the plate or into the bowl on the counter."""
+    intent, grasp = _pick(g, _OVEN_PITCH)
+    _take_out(g, grasp, intent, near=0.05, rim=_RIM)
+    return intent
+
+
 EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
     "CoffeeSetupMug": _setup_mug,
     "CoffeeServeMug": _serve_mug,
     "PnPCounterToCab": _into_cabinet,
     "PnPCabToCounter": _out_of_cabinet,
+    "PnPCounterToMicrowave": _into_microwave,
+    "PnPMicrowaveToCounter": _out_of_microwave,
 }
