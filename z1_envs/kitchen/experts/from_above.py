@@ -12,6 +12,7 @@ from z1_envs.kitchen.goals import PAN_RADIUS, RECEPTACLE_SHARE
 _CLEAR = 0.06  # what is carried passes so high over the counter: over rims of bowls and pans
 _OPENED = 0.010  # gap beyond the object's width at which the fingers have let go of it
 _IN_FRONT = 0.02  # of the basin's middle: there the arm passes the spout
+_EASE = 0.004  # fingers that press on the floor of a dish would not open: they are raised a little
 _LET_GO = 0.008  # height over the floor of what is let go
 
 
@@ -55,12 +56,12 @@ def _put(intent: Intent, grasp: Grasp, g: Geometry, spot: FloatArray, *, height:
     over = grasp.held & (aside < np.where(clear, 0.02, 0.04))
     intent.where(over, g.eef_position + to_spot - 0.005 * UP, speed=0.5, gripper=CLOSE)
     intent.where(over & (above < 0.05), g.eef_position + to_spot - 0.005 * UP, speed=0.2, gripper=CLOSE)
-    intent.where(over & (above < height), g.eef_position, speed=0.3, gripper=OPEN)
+    intent.where(over & (above < height), g.eef_position + _EASE * UP, speed=0.3, gripper=OPEN)
 
 
 def _leave(intent: Intent, placed: BoolArray, grasp: Grasp, g: Geometry) -> None:
     """Where the object is placed, open the fingers to the full, then rise straight."""
-    intent.where(placed, g.eef_position, speed=0.3, gripper=OPEN)
+    intent.where(placed, g.eef_position + _EASE * UP, speed=0.3, gripper=OPEN)
     free = placed & (g.finger_gap > np.minimum(grasp.width + _OPENED, 0.076))
     intent.where(free, g.eef_position + 0.10 * UP, speed=0.7, gripper=OPEN)
     intent.turn(placed, g.eef_rotation)

@@ -85,7 +85,7 @@ def _held(g: Geometry) -> tuple[BoolArray, FloatArray]:
     opening = g.eef_rotation[:, :, 1]
     along_narrow_side = np.abs(dot(opening, g.target_rotation[:, :, 1])) > 0.9
     width = np.where(along_narrow_side, g.grasp_width, 2 * half_extent(g, opening))
-    return inside.all(axis=1) & (g.finger_gap < width + _SLACK), width
+    return inside.all(axis=1) & (g.finger_gap < np.minimum(width + _SLACK, STARTED_CLOSING)), width
 
 
 def _narrowest(g: Geometry) -> FloatArray:
