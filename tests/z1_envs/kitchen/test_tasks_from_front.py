@@ -1,16 +1,17 @@
-"""Tasks whose objects are picked from in front: what their plans promise, and every success threshold from both sides."""
+"""Tasks whose objects are picked from in front: what plans promise, and every success threshold from both sides."""
 
 import numpy as np
 import pytest
 
 from tests.z1_envs.kitchen.play import all_of, robot_touches, started
 from z1_envs.kitchen import robot
-from z1_envs.kitchen.goals import INSIDE_SLACK, MUG_ASIDE, MUG_HEIGHT
+from z1_envs.kitchen.goals import INSIDE_SLACK, MUG_ASIDE, MUG_HEIGHT, RECEPTACLE_SHARE
 from z1_envs.kitchen.lanes import KitchenLanes
 from z1_envs.kitchen.physics import check_sizes
 from z1_envs.kitchen.scene import make_scene
 
-TASKS = ("CoffeeSetupMug", "CoffeeServeMug", "PnPCounterToCab", "PnPCabToCounter")
+OVEN = ("PnPCounterToMicrowave", "PnPMicrowaveToCounter")
+TASKS = ("CoffeeSetupMug", "CoffeeServeMug", "PnPCounterToCab", "PnPCabToCounter", *OVEN)
 SEEDS = range(24)
 STEP = 1e-3  # [m] beyond and before a threshold
 FAR = np.array([-0.5, 0.0, 0.0])  # from the object to a gripper that is out of the way
@@ -98,7 +99,7 @@ def on_counter(lanes: KitchenLanes, gap: float) -> np.ndarray:
     """Where the object is `gap` over the spot on the counter."""
     kind = lanes.scenes[0].plan.kind
     assert kind is not None
-    return lanes.scenes[0].model.site("spot").pos + [0, 0, kind.half[2] + gap]
+    return lanes.scenes[0].model.site("spot").pos + np.array([0, 0, kind.half[2] + gap])
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,47 @@ def on_counter(lanes: KitchenLanes, gap: float) -> np.ndarray:
 def test_a_mug_is_set_up_under_the_dispenser(aside: float, up: float, success: bool, angle: float) -> None:
     lanes = started("CoffeeSetupMug", [0])
     goal = lanes.geometry(all_of(lanes)).goal_position[0]
-    put(lanes, goal + [aside * np.cos(angle), aside * np.sin(angle), up])
+    put(lanes, goal + np.array([aside * np.cos(angle), aside * np.sin(angle), up]))
+    assert succeeds(lanes) == success
+
+
+def on_container(lanes: KitchenLanes, gap: float, aside: float) -> np.ndarray:
+    """Where the object is `gap` over the floor of the container, `aside` of its middle."""
+    kind = lanes.scenes[0].plan.kind
+    assert kind is not None
+    goal = lanes.geometry(all_of(lanes)).goal_position[0]
+    return goal + np.array([0, aside, kind.half[2] + gap])
+
+
+def lift_container(lanes: KitchenLanes, up: float) -> None:
+    """The container of lane 0 is `up` higher than at the start."""
+    first = lanes.scenes[0].model.joint("container").qposadr[0]
+    lanes.physics.qpos[0, first + 2] += up
+    lanes.put_rows(all_of(lanes), lanes.physics.rows)
+
+
+@pytest.mark.parametrize(
+    ("up", "gap", "success"), [(-1e-3, -1e-3, True), (-1e-3, 5e-3, False), (5e-3, -1e-3, False)]
+)  # fmt: skip
+def test_food_is_on_the_plate_and_the_plate_in_the_microwave(up: float, gap: float, success: bool) -> None:
+    lanes = started("PnPCounterToMicrowave", [0])
+    lift_container(lanes, up)
+    put(lanes, on_container(lanes, gap, 0.0))
+    assert succeeds(lanes) == success
+
+
+@pytest.mark.parametrize(("gap", "success"), [(-1e-3, True), (5e-3, False)])
+def test_food_has_to_touch_the_dish(gap: float, success: bool) -> None:
+    lanes = started("PnPMicrowaveToCounter", [0])
+    put(lanes, on_container(lanes, gap, 0.0))
+    assert succeeds(lanes) == success
+
+
+@pytest.mark.parametrize(("beyond", "success"), [(-STEP, True), (STEP, False)])
+def test_food_lies_near_the_middle_of_the_dish(beyond: float, success: bool) -> None:
+    lanes = started("PnPMicrowaveToCounter", [0])
+    limit = RECEPTACLE_SHARE * lanes.geometry(all_of(lanes)).container_radius[0]
+    put(lanes, on_container(lanes, -2e-3, limit + beyond))
     assert succeeds(lanes) == success
 
 
@@ -123,5 +164,8 @@ def test_the_gripper_has_to_be_away(task: str, reach: float, success: bool) -> N
     lanes = started(task, [0])
     goal = lanes.geometry(all_of(lanes)).goal_position[0]
     place = on_counter(lanes, -1e-3) if task in ("CoffeeServeMug", "PnPCabToCounter") else goal
+    if task in OVEN:
+        lift_container(lanes, -STEP)
+        place = on_container(lanes, -STEP, 0.0)
     put(lanes, place, np.array([-reach, 0.0, 0.0]))
     assert succeeds(lanes) == success
