@@ -111,8 +111,8 @@ def _add_gripper(hand: mujoco.MjsBody) -> None:
 def _add_cameras(base: mujoco.MjsBody, hand: mujoco.MjsBody) -> None:
     """The three cameras of RoboCasa's policies, by its names."""
     for name, side in (("robot0_agentview_left", 1), ("robot0_agentview_right", -1)):
-        eye = (-0.15, side * 0.55, 1.75)
-        base.add_camera(name=name, pos=eye, fovy=60, quat=_look_at(eye, (0.65, 0, 0.95)))
+        eye = (-0.32, side * 0.58, 1.75)  # about RoboCasa's; from drawers to wall cabinets all is in view
+        base.add_camera(name=name, pos=eye, fovy=60, quat=_look_at(eye, (0.70, 0, 1.06)))
     hand.add_camera(name="robot0_eye_in_hand", pos=[0.07, 0, 0.0], fovy=75, quat=[0, 0.7071068, 0.7071068, 0])
 
 
