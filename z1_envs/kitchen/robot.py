@@ -24,6 +24,10 @@ ARM_TORQUE = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
 # Servo stiffness [Nm/rad]; damping is a twentieth of it, so the arm lags its targets by one control step.
 ARM_STIFFNESS = (4500.0, 4500.0, 3500.0, 3500.0, 2000.0, 2000.0, 1000.0)
 
+# Of the motors behind their gears [kg m²]. With 0.1 what the hand holds creeps by centimetres while the arm moves: the
+# stiff servos of light links need finer substeps then.
+ARM_ARMATURE = 0.5
+
 BASE_JOINTS = ("robot0_base_forward", "robot0_base_left", "robot0_base_yaw")
 TORSO_JOINT = "robot0_torso"
 ARM_JOINTS = tuple(f"robot0_joint{i}" for i in range(1, 8))
@@ -83,7 +87,7 @@ def _add_arm(mount: mujoco.MjsBody) -> mujoco.MjsBody:
         body = body.add_body(name=f"robot0_link{i + 1}", pos=pos, quat=[np.cos(half), np.sin(half), 0, 0], gravcomp=1)
         body.add_joint(
             name=ARM_JOINTS[i], type=JOINT.mjJNT_HINGE, axis=[0, 0, 1], range=[ARM_LOW[i], ARM_HIGH[i]],
-            armature=0.1, damping=[1, 0, 0],
+            armature=ARM_ARMATURE, damping=[1, 0, 0],
         )  # fmt: skip
         capsule(body, f"robot0_link{i + 1}", (start, end), radius, _WHITE, ROBOT, mass)
     # The flange is 107 mm along z; the hand is mounted turned by -45 degrees.

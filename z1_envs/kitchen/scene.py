@@ -161,6 +161,8 @@ def compile_plan(plan: Plan) -> mujoco.MjModel:
     spec.visual.quality.shadowsize = 0
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 640, 480
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.35] * 3, [0.35] * 3
+    # As stiff as the timestep allows: with MuJoCo's default hands press centimetres into handles.
+    spec.default.geom.solref = [2 * TIMESTEP, 1]
     robot.add_robot(spec)
     world = spec.worldbody
     world.add_light(pos=[-1.2, 0.8, 2.6], dir=[0.5, -0.3, -1], castshadow=False, diffuse=[0.65] * 3)
