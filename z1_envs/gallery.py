@@ -1,7 +1,7 @@
 """All tasks at a glance: a film of many small ones with their names, and a thumbnail of each.
 
-    clips = {"OpenDrawer": film_episode(envs, agent, seed=0), …}
-    write_gallery(clips, Path("gallery.mp4"))
+clips = {"OpenDrawer": film_episode(envs, agent, seed=0), …}
+write_gallery(clips, Path("gallery.mp4"))
 """
 
 from pathlib import Path

@@ -47,4 +47,3 @@ class Contacts:
         pairs = data.contact.geom[data.contact.dist <= 0]
         a, b = scene.geoms(one), scene.geoms(other)
         return bool((a[pairs[:, 0]] & b[pairs[:, 1]] | b[pairs[:, 0]] & a[pairs[:, 1]]).any())
-
