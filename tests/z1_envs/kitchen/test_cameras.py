@@ -9,8 +9,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from tests.z1_envs.kitchen.play import started
+from tests.z1_envs.kitchen.play import TASKS, all_of, started
 from z1_envs.kitchen.cameras import Cameras
+from z1_envs.kitchen.lanes import KitchenLanes
 from z1_envs.kitchen.scene import make_scene
 from z1_envs.layout import CAMERAS
 
@@ -53,6 +54,31 @@ def test_images_are_those_of_mujocos_own_renderer_and_upright(opengl: None) -> N
             expected = renderer.render().astype(float)
             assert np.abs(images[key] - expected).mean() < 1
             assert np.abs(images[key][::-1] - expected).mean() > 10, "upside down would be as good"
+
+
+def in_frame(lanes: KitchenLanes, name: str, points: np.ndarray) -> np.ndarray:
+    """Which of `points` [L, 3], one per lane, lie in the square image of the camera `name` [L]."""
+    seen = np.zeros(lanes.num_lanes, dtype=bool)
+    for lane, (scene, point) in enumerate(zip(lanes.scenes, points, strict=True)):
+        data = mujoco.MjData(scene.model)
+        mujoco.mj_setState(scene.model, data, lanes.physics.rows[lane], mujoco.mjtState.mjSTATE_INTEGRATION)
+        mujoco.mj_kinematics(scene.model, data)
+        mujoco.mj_comPos(scene.model, data)
+        mujoco.mj_camlight(scene.model, data)
+        camera = data.camera(name)
+        x, y, z = camera.xmat.reshape(3, 3).T @ (point - camera.xpos)  # it looks along -z
+        limit = -z * np.tan(np.deg2rad(scene.model.camera(name).fovy[0]) / 2)
+        seen[lane] = z < 0 and max(abs(x), abs(y)) < limit
+    return seen
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_gripper_and_the_target_are_in_view_of_a_camera(task: str) -> None:
+    lanes = started(task, range(24))
+    g = lanes.geometry(all_of(lanes))
+    views = [CAMERAS["image_left"], CAMERAS["image_right"]]
+    for points in (g.eef_position, g.target_position):
+        assert np.any([in_frame(lanes, name, points) for name in views], axis=0).all()
 
 
 def test_one_context_draws_the_scenes_of_all_lanes(opengl: None) -> None:
