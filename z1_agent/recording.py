@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from z1_agent.policy import Pi05Policy
-from z1_envs.gallery import film_episode, write_gallery, write_thumbnail
+from z1_envs.gallery import film_episode, write_gallery, write_sheet, write_thumbnail
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.tasks import TASKS
@@ -96,7 +96,7 @@ def film_expert(films: Films) -> None:
 
 
 def film_all_tasks(out: Path, *, seed: int, horizon: int, progress: Callable[[int, str], None]) -> None:
-    """The expert on each of the 24 tasks: `gallery.mp4`, and `thumbnails/TASK.png` of each, in the folder `out`.
+    """The expert on each of the 24 tasks: `gallery.mp4`, `gallery.jpg` and `thumbnails/TASK.jpg`, in the folder `out`.
 
     progress: is told how many tasks are done and the last one's name. Raises RenderError without OpenGL.
     """
@@ -105,6 +105,7 @@ def film_all_tasks(out: Path, *, seed: int, horizon: int, progress: Callable[[in
         envs = KitchenVectorEnv(task, num_envs=1, horizon=horizon)
         clips[task] = film_episode(envs, ExpertAgent(envs, noise=0.0, seed=seed), seed=seed)
         envs.close()
-        write_thumbnail(clips[task], out / "thumbnails" / f"{task}.png")
+        write_thumbnail(clips[task], out / "thumbnails" / f"{task}.jpg")
         progress(len(clips), task)
+    write_sheet(clips, out / "gallery.jpg")
     write_gallery(clips, out / "gallery.mp4")

@@ -52,10 +52,20 @@ def write_gallery(clips: dict[str, list[Image]], path: Path) -> None:
             append(_table(tiles))
 
 
+def write_sheet(clips: dict[str, list[Image]], path: Path) -> None:
+    """One picture of all `clips`, with their names, each where its gripper is at work; a PNG or JPEG file."""
+    tiles = [np.concatenate([_caption(name, clip[0].shape[1] // 2), _thumbnail(clip)]) for name, clip in clips.items()]
+    imageio.imwrite(path, _table(tiles))
+
+
 def write_thumbnail(clip: list[Image], path: Path) -> None:
-    """The picture at three fifths of `clip`, where the gripper is at work, in half size as a PNG file."""
+    """The picture of `clip` where its gripper is at work, in half size as a PNG or JPEG file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    imageio.imwrite(path, half_size(clip[len(clip) * 3 // 5]))
+    imageio.imwrite(path, _thumbnail(clip))
+
+
+def _thumbnail(clip: list[Image]) -> Image:
+    return half_size(clip[len(clip) * 3 // 5])
 
 
 def _table(tiles: list[Image]) -> Image:

@@ -71,7 +71,7 @@ class Record:
     def _prepare_all(self) -> Work:
         if self.task is not None or self.checkpoint is not None:
             raise ValueError("--all films the scripted expert on all tasks: give it without --task and --checkpoint")
-        self._check_out("gallery.mp4", "thumbnails")
+        self._check_out("gallery.mp4", "gallery.jpg", "thumbnails")
 
         def work() -> int:
             with Bar(console, "Film", total=len(TASKS), done=0) as bar:

@@ -19,6 +19,9 @@ from z1_envs.layout import CAMERAS
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _MAX_GEOMS = 500
 MIN_PX, MAX_PX = 32, 640
+# Where films are taken from; the azimuths [deg] are tried in turn.
+_FILM_DISTANCE, _FILM_ELEVATION = 2.0, -20.0  # [m, deg]
+_FILM_AZIMUTHS = (58.0, -58.0, 30.0, -30.0)
 
 
 class RenderError(RuntimeError):
@@ -54,13 +57,22 @@ class Cameras:
         return {key: self._draw(model, _fixed(model, name)) for key, name in CAMERAS.items()}
 
     def film(self, model: mujoco.MjModel, row: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """A view from the robot's right, for people: uint8 [height, width, 3]."""
+        """A view from the side where nothing is in the way, for people: uint8 [height, width, 3]."""
         self._place(model, row)
         camera = mujoco.MjvCamera()
         x, y, _ = self._data.body("robot0_base").xpos
         camera.lookat[:] = [x + 0.5, y, 1.12]
-        camera.distance, camera.azimuth, camera.elevation = 2.0, 58.0, -20.0
+        camera.distance, camera.elevation = _FILM_DISTANCE, _FILM_ELEVATION
+        camera.azimuth = next((a for a in _FILM_AZIMUTHS if self._is_free(model, camera.lookat, a)), _FILM_AZIMUTHS[-1])
         return self._draw(model, camera)
+
+    def _is_free(self, model: mujoco.MjModel, lookat: NDArray[np.float64], azimuth: float) -> bool:
+        """Whether no wall or tall unit stands between a film camera and the robot, whose own parts do not count."""
+        turn, rise = np.deg2rad([azimuth, _FILM_ELEVATION])
+        back = -np.array([np.cos(rise) * np.cos(turn), np.cos(rise) * np.sin(turn), np.sin(rise)])
+        beyond_robot, hit = 0.45 * _FILM_DISTANCE, np.zeros(1, np.int32)
+        distance = mujoco.mj_ray(model, self._data, lookat + beyond_robot * back, back, None, 1, -1, hit)
+        return distance < 0 or distance > _FILM_DISTANCE - beyond_robot
 
     def close(self) -> None:
         """Frees the context; also done when the object goes, and at exit."""
