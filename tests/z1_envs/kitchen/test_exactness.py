@@ -78,7 +78,7 @@ pickle.dump(results, sys.stdout.buffer)
 def test_a_snapshot_in_mid_grasp_goes_on_in_another_process() -> None:
     jobs: list[Any] = []
     expected = []
-    for task in TASKS:
+    for task in SOME_TASKS:
         recorder = KitchenVectorEnv(task, num_envs=1)
         recorder.reset(seed=3)
         before = expert_run(recorder, 1)
@@ -99,7 +99,7 @@ def test_a_snapshot_in_mid_grasp_goes_on_in_another_process() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=False,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr.decode()
-    for task, got, want in zip(TASKS, pickle.loads(found.stdout), expected, strict=True):
+    for task, got, want in zip(SOME_TASKS, pickle.loads(found.stdout), expected, strict=True):
         assert first_difference(got, want) is None, task
 
 
