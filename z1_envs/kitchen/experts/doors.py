@@ -32,11 +32,12 @@ def _close(g: Geometry) -> Intent:
     def place(beyond: float | FloatArray, inside: float | FloatArray) -> FloatArray:
         return g.target_position + np.multiply(to_edge.T, beyond).T + np.multiply(into.T, inside).T
 
-    intent = Intent.to(place(0.0, -0.06), forward(g), speed=0.6, gripper=CLOSE)
+    # Beside the edge there is the handle, which the hand goes around.
+    intent = Intent.to(place(0.0, np.where(beyond > 0.05, -0.11, -0.06)), forward(g), speed=0.6, gripper=CLOSE)
     pushing = (np.abs(beyond) < 0.06) & (inside > -0.12)
     intent.where(pushing, place(beyond, 0.05), speed=0.5, gripper=CLOSE)
-    at_edge = (beyond > 0.06) & (inside > -0.05)
-    intent.where(at_edge, place(beyond, -0.09), speed=0.6, gripper=CLOSE)
+    at_edge = (beyond > 0.06) & (inside > -0.085)
+    intent.where(at_edge, place(beyond, -0.11), speed=0.6, gripper=CLOSE)
     within = inside > 0.005
     intent.where(within, place(_PAST_EDGE + 0.04, -0.09), speed=0.6, gripper=CLOSE)
     enclosed = within & (beyond < _PAST_EDGE)
