@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from z1_envs.kitchen.fixtures.fixture import DOWN
 from z1_envs.kitchen.objects import DECOR
@@ -111,7 +112,8 @@ def _add_geoms(body: mujoco.MjsBody, name: str, container: Container, kind: Coll
     return geoms
 
 
-def _turn(angle: float, axis: Point) -> np.ndarray:
+def _turn(angle: float, axis: Point) -> NDArray[np.float64]:
+    """The quaternion wxyz of a turn by `angle` [rad] about `axis`."""
     quat = np.empty(4)
     mujoco.mju_axisAngle2Quat(quat, np.array(axis, dtype=np.float64), angle)
     return quat
@@ -143,3 +145,8 @@ CONTAINERS: dict[str, Container] = {
         rgba=(0.62, 0.63, 0.65, 1), inside=(0.12, 0.12, 0.13, 1), handle=0.13,
     ),
 }  # fmt: skip
+
+PLATES, BOWLS, PANS = (
+    tuple(container for container in CONTAINERS.values() if container.name == name) for name in ("plate", "bowl", "pan")
+)
+DISHES = PLATES + BOWLS

@@ -9,25 +9,37 @@ from z1_envs.kitchen.clutter import draw_clutter
 from z1_envs.kitchen.fixtures.coffee_machine import FOOT_HEIGHT, RECEPTACLE, CoffeeMachine
 from z1_envs.kitchen.fixtures.microwave import PANEL_WIDTH, Microwave
 from z1_envs.kitchen.objects import mugs
-from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
-from z1_envs.kitchen.plans.postures import PRESS_LEFT, mirrored, noisy
+from z1_envs.kitchen.plans.plan import (
+    CLEARANCE,
+    Kitchen,
+    Part,
+    Plan,
+    Planned,
+    Planner,
+    Pose,
+    Start,
+    either,
+    one_of,
+    uniform,
+)
+from z1_envs.kitchen.plans.postures import PRESS_LEFT, on_side
 from z1_envs.kitchen.shapes import Point
 
-_CLEARANCE = 5e-4  # under what is put down
-_PRESS_HEIGHT = 1.08  # of the gripper in PRESS_LEFT, with the torso at 0
+_PRESS_HEIGHT = 1.08  # [m] of the gripper in PRESS_LEFT, with the torso at 0
+_MAX_TORSO = 0.30  # [m], below the end of its range
 
 
 def _coffee(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
     """A mug stands under the dispenser."""
     kinds, top = mugs(kitchen.split), kitchen.counter_top
-    kind = kinds[rng.integers(len(kinds))]
+    kind = one_of(rng, kinds)
     machine = CoffeeMachine(
         y=uniform(rng, -0.3, 0.3),
         x_front=uniform(rng, 0.12, 0.20),
         width=uniform(rng, 0.18, 0.24),
         height=uniform(rng, 0.36, 0.40),
     )
-    under = (machine.x_front + RECEPTACLE, machine.y, top + FOOT_HEIGHT + kind.half[2] + _CLEARANCE)
+    under = (machine.x_front + RECEPTACLE, machine.y, top + FOOT_HEIGHT + kind.half[2] + CLEARANCE)
     plan = Plan(
         task=task,
         kitchen=kitchen,
@@ -79,7 +91,7 @@ def _start(
     button: Point,
     rng: np.random.Generator,
     *,
-    poses: tuple[tuple[str, tuple[float, float, float, float]], ...] = (),
+    poses: tuple[tuple[str, Pose], ...] = (),
     latch: bool = False,
 ) -> Start:
     """The gripper is 0.2 to 0.35 m before the button, and not straight before it."""
@@ -87,8 +99,8 @@ def _start(
     x, y, z = button
     return Start(
         base=(x - uniform(rng, 0.56, 0.70), y - side * uniform(rng, 0.26, 0.50), uniform(rng, -0.10, 0.10)),
-        torso=min(max(z - _PRESS_HEIGHT + uniform(rng, -0.10, 0.08), 0.0), 0.30),
-        arm=noisy(PRESS_LEFT if side > 0 else mirrored(PRESS_LEFT), rng),
+        torso=min(max(z - _PRESS_HEIGHT + uniform(rng, -0.10, 0.08), 0.0), _MAX_TORSO),
+        arm=on_side(PRESS_LEFT, side, rng),
         poses=poses,
         latch=latch,
     )

@@ -3,22 +3,30 @@
 import numpy as np
 
 from z1_envs.kitchen.clutter import draw_clutter
-from z1_envs.kitchen.fixtures.cabinet import Door, DoubleDoorCabinet, WallCabinet
+from z1_envs.kitchen.fixtures.cabinet import RIGHT_ANGLE, Door, DoubleDoorCabinet, WallCabinet
 from z1_envs.kitchen.fixtures.microwave import Microwave
-from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Span, Start, either, uniform
+from z1_envs.kitchen.plans.plan import (
+    STANDS_OPEN,
+    Kitchen,
+    Part,
+    Plan,
+    Planned,
+    Planner,
+    Span,
+    Start,
+    either,
+    uniform,
+)
 from z1_envs.kitchen.plans.postures import (
     FRONT_LEFT_HIGH,
     FRONT_LEFT_MIDDLE,
     GRASP_LEFT_HIGH,
     GRASP_LEFT_MIDDLE,
-    Arm,
-    mirrored,
-    noisy,
+    on_side,
 )
 
 Doored = WallCabinet | DoubleDoorCabinet | Microwave
 
-_RIGHT_ANGLE = np.pi / 2
 # [m] of the gripper before and beside the base, in these postures
 _FRONT_HIGH_AT, _FRONT_MIDDLE_AT = (0.22, 0.35), (0.30, 0.40)
 
@@ -35,7 +43,7 @@ def _open_single(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Plann
             uniform(rng, -0.12, 0.12),
         ),
         torso=uniform(rng, 0.10, 0.24) if high else uniform(rng, 0.0, 0.10),
-        arm=_arm(GRASP_LEFT_HIGH if high else GRASP_LEFT_MIDDLE, door.hinge, rng),
+        arm=on_side(GRASP_LEFT_HIGH if high else GRASP_LEFT_MIDDLE, door.hinge, rng),
     )
     return _plan(task, kitchen, fixture, (_to_open(door),), rng), start, _words(fixture)
 
@@ -51,7 +59,7 @@ def _open_double(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Plann
             uniform(rng, -0.10, 0.10),
         ),
         torso=uniform(rng, 0.10, 0.24),
-        arm=_arm(GRASP_LEFT_HIGH, side, rng),
+        arm=on_side(GRASP_LEFT_HIGH, side, rng),
     )
     parts = tuple(_to_open(door) for door in cabinet.doors[::side])
     return _plan(task, kitchen, cabinet, parts, rng), start, {}
@@ -73,8 +81,8 @@ def _close_single(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Plan
             uniform(rng, -0.10, 0.10),
         ),
         torso=uniform(rng, 0.10, 0.24) if high else uniform(rng, 0.0, 0.10),
-        arm=_arm(FRONT_LEFT_HIGH if high else FRONT_LEFT_MIDDLE, arm_side, rng),
-        joints=(("door", uniform(rng, 0.90, 1.0) * _RIGHT_ANGLE),),
+        arm=on_side(FRONT_LEFT_HIGH if high else FRONT_LEFT_MIDDLE, arm_side, rng),
+        joints=(("door", uniform(rng, *STANDS_OPEN) * RIGHT_ANGLE),),
     )
     return _plan(task, kitchen, fixture, (_to_shut(door),), rng), start, _words(fixture)
 
@@ -91,8 +99,8 @@ def _close_double(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Plan
             uniform(rng, -0.10, 0.10),
         ),
         torso=uniform(rng, 0.10, 0.24),
-        arm=_arm(FRONT_LEFT_HIGH, side, rng),
-        joints=tuple((door.name, uniform(rng, 0.90, 1.0) * _RIGHT_ANGLE) for door in doors),
+        arm=on_side(FRONT_LEFT_HIGH, side, rng),
+        joints=tuple((door.name, uniform(rng, *STANDS_OPEN) * RIGHT_ANGLE) for door in doors),
     )
     return _plan(task, kitchen, cabinet, tuple(_to_shut(door) for door in doors), rng), start, {}
 
@@ -108,11 +116,7 @@ def _to_shut(door: Door) -> Part:
 def _part(door: Door, where: str, goal: str, done: Span) -> Part:
     """done: shares of a right angle at which the next door is due, a little more than is asked for."""
     target = f"{door.name}_{where}"
-    return Part(target=target, goal=f"{target}_{goal}", joint=door.name, unit=_RIGHT_ANGLE, done=done)
-
-
-def _arm(left: Arm, side: int, rng: np.random.Generator) -> Arm:
-    return noisy(left if side > 0 else mirrored(left), rng)
+    return Part(target=target, goal=f"{target}_{goal}", joint=door.name, unit=RIGHT_ANGLE, done=done)
 
 
 def _cabinet(rng: np.random.Generator, hinge: int) -> WallCabinet:

@@ -5,8 +5,8 @@ import numpy as np
 from z1_envs.kitchen.clutter import draw_clutter
 from z1_envs.kitchen.fixtures.drawer import Drawer
 from z1_envs.kitchen.fixtures.fixture import HANDLE_REACH
-from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
-from z1_envs.kitchen.plans.postures import DRAWN_BACK_LEFT_LOW, FORWARD_LEFT_LOW, mirrored, noisy
+from z1_envs.kitchen.plans.plan import STANDS_OPEN, Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
+from z1_envs.kitchen.plans.postures import DRAWN_BACK_LEFT_LOW, FORWARD_LEFT_LOW, on_side
 
 
 def _open(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
@@ -20,7 +20,7 @@ def _open(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
             uniform(rng, -0.08, 0.08),
         ),
         torso=uniform(rng, 0.06, 0.14),
-        arm=noisy(FORWARD_LEFT_LOW if side > 0 else mirrored(FORWARD_LEFT_LOW), rng),
+        arm=on_side(FORWARD_LEFT_LOW, side, rng),
     )
     return _plan(task, kitchen, drawer, part, rng), start, {"side": "left" if side > 0 else "right"}
 
@@ -37,8 +37,8 @@ def _close(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
             uniform(rng, -0.10, 0.10),
         ),
         torso=uniform(rng, 0.02, 0.10),
-        arm=noisy(DRAWN_BACK_LEFT_LOW if side > 0 else mirrored(DRAWN_BACK_LEFT_LOW), rng),
-        joints=(("drawer", uniform(rng, 0.90, 1.0) * drawer.travel),),
+        arm=on_side(DRAWN_BACK_LEFT_LOW, side, rng),
+        joints=(("drawer", uniform(rng, *STANDS_OPEN) * drawer.travel),),
     )
     return _plan(task, kitchen, drawer, part, rng), start, {"side": "left" if side > 0 else "right"}
 

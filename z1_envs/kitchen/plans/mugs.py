@@ -5,10 +5,8 @@ import numpy as np
 from z1_envs.kitchen.clutter import draw_clutter
 from z1_envs.kitchen.fixtures.coffee_machine import FOOT_HEIGHT, RECEPTACLE, CoffeeMachine
 from z1_envs.kitchen.objects import mugs
-from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
-from z1_envs.kitchen.plans.postures import FORWARD_DOWN_LEFT_LOW, mirrored, noisy
-
-_CLEARANCE = 5e-4  # under what is put down
+from z1_envs.kitchen.plans.plan import CLEARANCE, Kitchen, Part, Plan, Planned, Planner, Start, either, one_of, uniform
+from z1_envs.kitchen.plans.postures import FORWARD_DOWN_LEFT_LOW, on_side
 
 
 def _setup(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
@@ -24,7 +22,7 @@ def _serve(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
 def _plan(task: str, kitchen: Kitchen, rng: np.random.Generator, *, serve: bool) -> Planned:
     side, top = either(rng), kitchen.counter_top  # +1: robot and counter spot are on the machine's right
     kinds = mugs(kitchen.split)
-    kind = kinds[rng.integers(len(kinds))]
+    kind = one_of(rng, kinds)
     machine = CoffeeMachine(
         y=uniform(rng, -0.3, 0.3),
         x_front=uniform(rng, 0.12, 0.16),
@@ -38,8 +36,8 @@ def _plan(task: str, kitchen: Kitchen, rng: np.random.Generator, *, serve: bool)
     start = Start(
         base=(-uniform(rng, 0.40, 0.46), base_y, uniform(rng, -0.08, 0.08)),
         torso=uniform(rng, 0.10, 0.18),
-        arm=noisy(FORWARD_DOWN_LEFT_LOW if side > 0 else mirrored(FORWARD_DOWN_LEFT_LOW), rng),
-        poses=(("object", (x, y, z + kind.half[2] + _CLEARANCE, side * uniform(rng, -0.10, 0.35))),),
+        arm=on_side(FORWARD_DOWN_LEFT_LOW, side, rng),
+        poses=(("object", (x, y, z + kind.half[2] + CLEARANCE, side * uniform(rng, -0.10, 0.35))),),
     )
     plan = Plan(
         task=task,

@@ -3,14 +3,26 @@
 import numpy as np
 
 from z1_envs.kitchen.clutter import draw_clutter
-from z1_envs.kitchen.fixtures.cabinet import BOARD, DoubleDoorCabinet
+from z1_envs.kitchen.fixtures.cabinet import BOARD, RIGHT_ANGLE, DoubleDoorCabinet
 from z1_envs.kitchen.objects import select
-from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
-from z1_envs.kitchen.plans.postures import FORWARD_DOWN_LEFT_HIGH, mirrored, noisy
+from z1_envs.kitchen.plans.plan import (
+    CLEARANCE,
+    STANDS_OPEN,
+    Kitchen,
+    Part,
+    Plan,
+    Planned,
+    Planner,
+    Start,
+    either,
+    one_of,
+    uniform,
+)
+from z1_envs.kitchen.plans.postures import FORWARD_DOWN_LEFT_HIGH, on_side
 
-_RIGHT_ANGLE = np.pi / 2
-_LONGEST = 0.046  # half the length of what is picked
-_CLEARANCE = 5e-4  # under what is put down
+# [m] Half the length of what is picked from in front: the palm would touch longer things before the fingers are round
+# their middle.
+LONGEST = 0.046
 
 
 def _to_cabinet(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
@@ -25,9 +37,8 @@ def _to_counter(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planne
 
 def _plan(task: str, kitchen: Kitchen, rng: np.random.Generator, *, into: bool) -> Planned:
     side, top = either(rng), kitchen.counter_top  # +1: the robot stands on the right
-    # The palm would touch longer things before the fingers are round their middle.
-    kinds = [kind for kind in select(kitchen.split) if kind.half[0] <= _LONGEST]
-    kind = kinds[rng.integers(len(kinds))]
+    kinds = [kind for kind in select(kitchen.split) if kind.half[0] <= LONGEST]
+    kind = one_of(rng, kinds)
     cabinet = DoubleDoorCabinet(
         y=uniform(rng, -0.3, 0.3),
         bottom=uniform(rng, 1.34, 1.40),
@@ -48,9 +59,9 @@ def _plan(task: str, kitchen: Kitchen, rng: np.random.Generator, *, into: bool) 
             uniform(rng, -0.08, 0.08),
         ),
         torso=uniform(rng, 0.27, 0.33),
-        arm=noisy(FORWARD_DOWN_LEFT_HIGH if side > 0 else mirrored(FORWARD_DOWN_LEFT_HIGH), rng),
-        joints=tuple((door, uniform(rng, 0.90, 1.0) * _RIGHT_ANGLE) for door in ("left_door", "right_door")),
-        poses=(("object", (x, y, z + kind.half[2] + _CLEARANCE, side * uniform(rng, -0.10, 0.35))),),
+        arm=on_side(FORWARD_DOWN_LEFT_HIGH, side, rng),
+        joints=tuple((door, uniform(rng, *STANDS_OPEN) * RIGHT_ANGLE) for door in ("left_door", "right_door")),
+        poses=(("object", (x, y, z + kind.half[2] + CLEARANCE, side * uniform(rng, -0.10, 0.35))),),
     )
     plan = Plan(
         task=task,

@@ -3,18 +3,25 @@
 import numpy as np
 
 from z1_envs.kitchen.clutter import draw_clutter
-from z1_envs.kitchen.containers import CONTAINERS
-from z1_envs.kitchen.fixtures.cabinet import BOARD
+from z1_envs.kitchen.containers import DISHES, PLATES
+from z1_envs.kitchen.fixtures.cabinet import BOARD, RIGHT_ANGLE
 from z1_envs.kitchen.fixtures.microwave import PANEL_WIDTH, TRAY_HEIGHT, Microwave
 from z1_envs.kitchen.objects import select
-from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
-from z1_envs.kitchen.plans.postures import FORWARD_DOWN_LEFT_LOW, mirrored, noisy
-
-_RIGHT_ANGLE = np.pi / 2
-_LONGEST = 0.046  # half the length of what is picked
-_CLEARANCE = 5e-4  # under what is put down
-_PLATES = tuple(container for container in CONTAINERS.values() if container.name == "plate")
-_DISHES = tuple(container for container in CONTAINERS.values() if container.name != "pan")
+from z1_envs.kitchen.plans.pick_cabinet import LONGEST
+from z1_envs.kitchen.plans.plan import (
+    CLEARANCE,
+    STANDS_OPEN,
+    Kitchen,
+    Part,
+    Plan,
+    Planned,
+    Planner,
+    Start,
+    either,
+    one_of,
+    uniform,
+)
+from z1_envs.kitchen.plans.postures import FORWARD_DOWN_LEFT_LOW, on_side
 
 
 def _to_microwave(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
@@ -29,10 +36,10 @@ def _to_counter(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planne
 
 def _plan(task: str, kitchen: Kitchen, rng: np.random.Generator, *, into: bool) -> Planned:
     side, top = either(rng), kitchen.counter_top  # +1: the robot stands on the right, where the door does not hinge
-    kinds = [kind for kind in select(kitchen.split, "microwave_food") if kind.half[0] <= _LONGEST]
-    kind = kinds[rng.integers(len(kinds))]
-    dishes = _PLATES if into else _DISHES  # the hand would touch the walls of a bowl
-    plate, dish = _PLATES[rng.integers(len(_PLATES))], dishes[rng.integers(len(dishes))]
+    kinds = [kind for kind in select(kitchen.split, "microwave_food") if kind.half[0] <= LONGEST]
+    kind = one_of(rng, kinds)
+    dishes = PLATES if into else DISHES  # the hand would touch the walls of a bowl
+    plate, dish = one_of(rng, PLATES), one_of(rng, dishes)
     microwave = Microwave(y=uniform(rng, -0.3, 0.3), bottom=top, x_front=uniform(rng, 0.24, 0.26), hinge=side)
     tray = microwave.y + side * (PANEL_WIDTH / 2 - BOARD)
     # Beside the way in, before the panel.
@@ -45,11 +52,11 @@ def _plan(task: str, kitchen: Kitchen, rng: np.random.Generator, *, into: bool) 
     start = Start(
         base=(-uniform(rng, 0.28, 0.32), tray - side * uniform(rng, 0.38, 0.44), uniform(rng, -0.06, 0.06)),
         torso=uniform(rng, 0.16, 0.22),
-        arm=noisy(FORWARD_DOWN_LEFT_LOW if side > 0 else mirrored(FORWARD_DOWN_LEFT_LOW), rng),
-        joints=(("door", uniform(rng, 0.90, 1.0) * _RIGHT_ANGLE),),
+        arm=on_side(FORWARD_DOWN_LEFT_LOW, side, rng),
+        joints=(("door", uniform(rng, *STANDS_OPEN) * RIGHT_ANGLE),),
         poses=(
-            ("object", (x, y, z + source.floor + kind.half[2] + _CLEARANCE, yaw)),
-            ("container", (to_x, to_y, to_z + _CLEARANCE, uniform(rng, -0.4, 0.4))),
+            ("object", (x, y, z + source.floor + kind.half[2] + CLEARANCE, yaw)),
+            ("container", (to_x, to_y, to_z + CLEARANCE, uniform(rng, -0.4, 0.4))),
         ),
     )
     plan = Plan(

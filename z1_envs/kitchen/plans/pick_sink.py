@@ -3,15 +3,13 @@
 import numpy as np
 
 from z1_envs.kitchen.clutter import draw_clutter
-from z1_envs.kitchen.containers import CONTAINERS
+from z1_envs.kitchen.containers import DISHES
 from z1_envs.kitchen.fixtures.sink import Sink
 from z1_envs.kitchen.objects import select
-from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
+from z1_envs.kitchen.plans.plan import CLEARANCE, Kitchen, Part, Plan, Planned, Planner, Start, either, one_of, uniform
 from z1_envs.kitchen.plans.postures import DOWN, noisy
 
-DISHES = tuple(container for container in CONTAINERS.values() if container.name in ("plate", "bowl"))
-CLEARANCE = 5e-4  # under what is put down
-_HALF_HAND = 0.115  # of the gripper along its opening, with room to spare
+_HALF_HAND = 0.115  # [m] of the gripper along its opening, with room to spare
 
 
 def _counter_to_sink(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
@@ -19,7 +17,7 @@ def _counter_to_sink(task: str, kitchen: Kitchen, rng: np.random.Generator) -> P
     side, top = either(rng), kitchen.counter_top
     sink = draw_sink(rng)
     kinds = select(kitchen.split, "washable")
-    kind = kinds[rng.integers(len(kinds))]
+    kind = one_of(rng, kinds)
     plan = Plan(
         task=task,
         kitchen=kitchen,
@@ -46,8 +44,8 @@ def _sink_to_counter(task: str, kitchen: Kitchen, rng: np.random.Generator) -> P
     side, top = either(rng), kitchen.counter_top
     sink = draw_sink(rng)
     kinds = select(kitchen.split, "sink_food")
-    kind = kinds[rng.integers(len(kinds))]
-    dish = DISHES[rng.integers(len(DISHES))]
+    kind = one_of(rng, kinds)
+    dish = one_of(rng, DISHES)
     plan = Plan(
         task=task,
         kitchen=kitchen,

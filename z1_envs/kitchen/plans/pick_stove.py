@@ -5,16 +5,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from z1_envs.kitchen.clutter import draw_clutter
-from z1_envs.kitchen.containers import CONTAINERS, Container
+from z1_envs.kitchen.containers import DISHES, PANS, PLATES, Container
 from z1_envs.kitchen.fixtures.fixture import COUNTER_DEPTH
 from z1_envs.kitchen.fixtures.stove import LOCATIONS, Stove
 from z1_envs.kitchen.objects import ObjectKind, select
-from z1_envs.kitchen.plans.pick_sink import CLEARANCE, DISHES
-from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
+from z1_envs.kitchen.plans.plan import (
+    CLEARANCE,
+    Kitchen,
+    Part,
+    Plan,
+    Planned,
+    Planner,
+    Pose,
+    Start,
+    either,
+    one_of,
+    uniform,
+)
 from z1_envs.kitchen.plans.postures import DOWN, noisy
-
-_PANS = tuple(container for container in CONTAINERS.values() if container.name == "pan")
-_PLATES = tuple(container for container in CONTAINERS.values() if container.name == "plate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +37,7 @@ class _Places:
 
 def _counter_to_stove(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
     """The object lies on a plate on the counter; a pan stands on a burner."""
-    kind, pan, dish = _draw_things(kitchen, rng, _PLATES)
+    kind, pan, dish = _draw_things(kitchen, rng, PLATES)
     places, top = _draw_places(dish, rng), kitchen.counter_top
     pan_pose = (*places.pan, top + CLEARANCE, uniform(rng, -0.4, 0.4))
     start = Start(
@@ -62,13 +70,13 @@ def _draw_things(
     kitchen: Kitchen, rng: np.random.Generator, dishes: tuple[Container, ...]
 ) -> tuple[ObjectKind, Container, Container]:
     kinds = select(kitchen.split, "cookable")
-    return kinds[rng.integers(len(kinds))], _PANS[rng.integers(len(_PANS))], dishes[rng.integers(len(dishes))]
+    return one_of(rng, kinds), one_of(rng, PANS), one_of(rng, dishes)
 
 
 def _draw_places(dish: Container, rng: np.random.Generator) -> _Places:
     side = either(rng)
     stove = Stove(y=uniform(rng, -0.3, 0.3), width=uniform(rng, 0.60, 0.66))
-    burner_x, burner_y = stove.burner(LOCATIONS[rng.integers(len(LOCATIONS))])
+    burner_x, burner_y = stove.burner(one_of(rng, LOCATIONS))
     dish_y = stove.y + side * (stove.width / 2 + 0.03 + dish.radius + uniform(rng, 0.0, 0.10))
     return _Places(
         stove=stove,
@@ -80,7 +88,7 @@ def _draw_places(dish: Container, rng: np.random.Generator) -> _Places:
 
 def _lying_in(
     source: Container, middle: tuple[float, float], kind: ObjectKind, top: float, rng: np.random.Generator
-) -> tuple[float, float, float, float]:
+) -> Pose:
     """Pose of an object near the middle of `source`."""
     x, y = middle[0] + uniform(rng, -0.015, 0.015), middle[1] + uniform(rng, -0.015, 0.015)
     return x, y, top + source.floor + kind.half[2] + CLEARANCE, uniform(rng, -0.5, 0.5)

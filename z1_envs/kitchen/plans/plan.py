@@ -5,9 +5,9 @@ fixtures/fixture.py.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -23,7 +23,13 @@ from z1_envs.kitchen.styles import Style
 SCENE_VERSION = 2
 
 Split = Literal["train", "test", "all"]
+Thing = TypeVar("Thing")
 Span = tuple[float, float]  # least and greatest
+Joints = tuple[tuple[str, float], ...]  # name and position [rad], of drawers [m]
+Pose = tuple[float, float, float, float]  # x, y, z and yaw
+
+STANDS_OPEN: Span = (0.90, 1.0)  # share of its range at which RoboCasa lets a door or drawer stand open
+CLEARANCE = 5e-4  # under what is put down, which then sinks onto its place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +89,14 @@ class Plan:
 class Start:
     """The first state of an episode. What is not named starts at 0.
 
-    base: x, y, yaw. poses: of free bodies, x, y, z and yaw of their origin. latch: whether the machine is on.
+    base: x, y, yaw. joints: of fixtures. poses: of the origins of free bodies. latch: whether the machine is on.
     """
 
     base: tuple[float, float, float]
     torso: float
     arm: tuple[float, ...]
-    joints: tuple[tuple[str, float], ...] = ()
-    poses: tuple[tuple[str, tuple[float, float, float, float]], ...] = ()
+    joints: Joints = ()
+    poses: tuple[tuple[str, Pose], ...] = ()
     latch: bool = False
 
 
@@ -107,3 +113,8 @@ def uniform(rng: np.random.Generator, low: float, high: float) -> float:
 def either(rng: np.random.Generator) -> int:
     """+1 or -1."""
     return 1 if rng.random() < 0.5 else -1
+
+
+def one_of(rng: np.random.Generator, things: Sequence[Thing]) -> Thing:
+    """Any of `things`, each as likely."""
+    return things[int(rng.integers(len(things)))]

@@ -1,10 +1,9 @@
-"""Arm postures [rad] in which episodes start, each for a task on the robot's left; `mirrored` for the right."""
+"""Arm postures [rad] in which episodes start, each for a task on the robot's left; `on_side` for either."""
 
 import numpy as np
 
 FORWARD_LEFT_LOW = (1.10, 0.85, 0.03, -2.30, -1.98, 1.60, -0.85)
 DRAWN_BACK_LEFT_LOW = (1.32, 0.75, 0.20, -2.40, -1.68, 1.44, -0.80)
-FORWARD_LEFT_HIGH = (0.40, -0.60, 0.75, -2.15, -1.15, 2.15, 0.72)
 FRONT_LEFT_HIGH = (0.17, -1.14, 0.71, -2.42, -0.74, 2.51, 0.55)
 FRONT_LEFT_MIDDLE = (0.66, -0.38, 0.57, -2.50, -1.63, 1.98, 1.44)
 # To grasp vertical bars: the fingers open sideways.
@@ -20,6 +19,11 @@ PRESS_LEFT = (0.60, -0.01, 0.62, -2.35, -1.81, 1.82, 1.58)  # thin sideways
 _NOISE = 0.03  # [rad] standard deviation per joint
 
 Arm = tuple[float, ...]
+
+
+def on_side(left: Arm, side: int, rng: np.random.Generator) -> Arm:
+    """The posture `left` with noise, for a task on the robot's left (`side` +1), mirrored for one on its right (-1)."""
+    return noisy(left if side > 0 else mirrored(left), rng)
 
 
 def mirrored(arm: Arm) -> Arm:

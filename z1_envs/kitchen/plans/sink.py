@@ -5,11 +5,10 @@ import numpy as np
 from z1_envs.kitchen.clutter import draw_clutter
 from z1_envs.kitchen.fixtures.sink import Sink
 from z1_envs.kitchen.plans.pick_sink import draw_sink
-from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
+from z1_envs.kitchen.plans.plan import Joints, Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
 from z1_envs.kitchen.plans.postures import LEANING, noisy
 
-Joints = tuple[tuple[str, float], ...]
-
+_RUNNING = (0.405, 0.50)  # [rad] of the lever; RoboCasa draws from 0.40 on, where the water just does not run yet
 _TURNED_AWAY = (0.0, 0.45)  # [rad] of the spout, away from where its lever is turned
 
 
@@ -21,10 +20,10 @@ def _turn_on(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
 
 
 def _turn_off(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
-    """Water runs, from 0.40 rad on."""
+    """Water runs."""
     sink = draw_sink(rng)
     part = Part(target="handle_tip", goal="handle_off", joint="handle")
-    joints = (("handle", uniform(rng, 0.405, 0.50)), *_spout_away(sink, rng))
+    joints = (("handle", uniform(rng, *_RUNNING)), *_spout_away(sink, rng))
     return _planned(task, kitchen, sink, part, joints, sink.handle_side, rng)
 
 

@@ -5,17 +5,15 @@ from dataclasses import replace
 import numpy as np
 
 from z1_envs.kitchen.clutter import draw_clutter
-from z1_envs.kitchen.containers import CONTAINERS, Container
+from z1_envs.kitchen.containers import PANS, Container
 from z1_envs.kitchen.fixtures.stove import LOCATIONS, Stove
-from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, uniform
-from z1_envs.kitchen.plans.postures import GRASP_LEFT_LOW, mirrored, noisy
+from z1_envs.kitchen.plans.plan import Kitchen, Part, Plan, Planned, Planner, Start, either, one_of, uniform
+from z1_envs.kitchen.plans.postures import GRASP_LEFT_LOW, on_side
 
 # Without handles, which would hang over the knobs of the front.
 _POTS = tuple(
-    replace(CONTAINERS[f"{colour} pan"], name="pot", floor_radius=0.065, inner_radius=0.092, height=0.085, handle=0.0)
-    for colour in ("black", "steel")
+    replace(pan, name="pot", floor_radius=0.065, inner_radius=0.092, height=0.085, handle=0.0) for pan in PANS
 )
-_PANS = tuple(CONTAINERS[f"{colour} pan"] for colour in ("black", "steel"))
 _COOKED_ON = 0.6  # probability that pot or pan stands on the burner that is asked for
 
 
@@ -30,7 +28,7 @@ def _turn_off(task: str, kitchen: Kitchen, rng: np.random.Generator) -> Planned:
 
 
 def _planned(task: str, kitchen: Kitchen, angle: float, rng: np.random.Generator) -> Planned:
-    location, side = LOCATIONS[rng.integers(len(LOCATIONS))], either(rng)
+    location, side = one_of(rng, LOCATIONS), either(rng)
     stove = Stove(y=uniform(rng, -0.2, 0.2), width=uniform(rng, 0.66, 0.76))
     knob = f"knob_{location}"
     plan = Plan(
@@ -50,7 +48,7 @@ def _planned(task: str, kitchen: Kitchen, angle: float, rng: np.random.Generator
             uniform(rng, -0.10, 0.10),
         ),
         torso=uniform(rng, 0.02, 0.10),
-        arm=noisy(GRASP_LEFT_LOW if side > 0 else mirrored(GRASP_LEFT_LOW), rng),
+        arm=on_side(GRASP_LEFT_LOW, side, rng),
         joints=((knob, angle),),
     )
     return plan, start, {"burner": location.replace("_", " ")}
@@ -61,10 +59,10 @@ def _draw_cookware(
 ) -> tuple[Container, tuple[float, float, float]]:
     """A pot or pan on the burner that is asked for, or on another."""
     others = [location for location in LOCATIONS if location != asked]
-    location = asked if rng.random() < _COOKED_ON else others[rng.integers(len(others))]
-    fitting = _POTS if location.startswith("front") else (*_POTS, *_PANS)
+    location = asked if rng.random() < _COOKED_ON else one_of(rng, others)
+    fitting = _POTS if location.startswith("front") else (*_POTS, *PANS)
     x, y = stove.burner(location)
-    return fitting[rng.integers(len(fitting))], (x, y, kitchen.counter_top + 0.001)
+    return one_of(rng, fitting), (x, y, kitchen.counter_top + 0.001)
 
 
 PLANNERS: dict[str, Planner] = {"TurnOnStove": _turn_on, "TurnOffStove": _turn_off}
