@@ -10,10 +10,10 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from z1_envs.kitchen.geometry import BoolArray
 from z1_envs.kitchen.physics import Physics
 from z1_envs.kitchen.scene import Scene
 
-BoolArray = NDArray[np.bool_]
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 GRIPPER = "robot0_hand", "robot0_finger"
 

@@ -14,6 +14,7 @@ from z1_envs.kitchen.physics import LaneIndex, Physics
 from z1_envs.kitchen.scene import USER_LATCH, Scene
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 NUM_JOINTS = 2  # at most so many joints of fixtures belong to a task: those of a double door
 
@@ -42,7 +43,7 @@ class Geometry:
     grasp_height: FloatArray  # [n] of that place over its centre [m]
     container_radius: FloatArray  # [n] outer [m]
     counter_top: FloatArray  # [n] height [m]
-    latch: NDArray[np.bool_]  # [n] whether the machine is on
+    latch: BoolArray  # [n] whether the machine is on
 
     @property
     def reach(self) -> FloatArray:

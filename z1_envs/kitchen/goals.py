@@ -7,12 +7,10 @@ Success is instantaneous: no predicate asks for a time. Contacts are asked for l
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from z1_envs.kitchen.contacts import GRIPPER
-from z1_envs.kitchen.geometry import FloatArray, Geometry, norm, to_frame
+from z1_envs.kitchen.geometry import BoolArray, FloatArray, Geometry, norm, to_frame
 
-BoolArray = NDArray[np.bool_]
 # touches(asked [n], one, other) [n]: do geoms named so touch, in lanes of the mask `asked`? (contacts.py)
 Touches = Callable[[BoolArray, "str | tuple[str, ...]", str], BoolArray]
 Predicate = Callable[[Geometry, Touches], BoolArray]

@@ -24,7 +24,7 @@ DECOR = (16, 0)
 # The centre of mass lies this share of the half height below the centre and under the middle of the first shape: so
 # round things right themselves. Never at the origin: MuJoCo lays out such bodies differently.
 _LOW = 0.15
-_MAX_DEPTH = 0.028  # [m] between the tips of the fingers and the top of what they hold; the palm is over that
+MAX_DEPTH = 0.028  # [m] between the tips of the fingers and the top of what they hold; the palm is over that
 
 _WHITE, _CREAM, _YELLOW, _ORANGE = (
     (0.95, 0.95, 0.93, 1),
@@ -82,7 +82,7 @@ class ObjectKind:
     @property
     def grasp_height(self) -> float:
         """Over the centre. Tall things are held near their top, or the gripper's palm would land on them."""
-        return self.neck[0] if self.neck else max(self.half[2] - _MAX_DEPTH, 0.0)
+        return self.neck[0] if self.neck else max(self.half[2] - MAX_DEPTH, 0.0)
 
     @property
     def grasp_width(self) -> float:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from z1_envs.kitchen.experts.intent import CLOSE, BoolArray, Intent, forward
-from z1_envs.kitchen.geometry import Geometry, to_frame
+from z1_envs.kitchen.experts.intent import CLOSE, Intent, forward
+from z1_envs.kitchen.geometry import BoolArray, Geometry, to_frame
 
 
 def _turn_on(g: Geometry) -> Intent:

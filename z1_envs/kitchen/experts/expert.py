@@ -17,9 +17,10 @@ from z1_envs.kitchen.experts import buttons, doors, drawers, from_above, from_fr
 from z1_envs.kitchen.experts.intent import Intent
 from z1_envs.kitchen.geometry import Geometry, to_frame
 from z1_envs.layout import ACTION
+from z1_envs.tasks import get_task
 
 _GAIN = 0.6  # share of the error that one action closes: the arm lags by a step, so 1 would overshoot
-_MAX_TURN = 0.4  # of the full rotation action
+_MAX_TURN = 0.4  # largest component of the rotation action
 
 EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
     **drawers.EXPERTS,
@@ -32,8 +33,8 @@ EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
 
 
 def expert_actions(task: str, g: Geometry) -> NDArray[np.float32]:
-    """The expert's actions [n, 12] for lanes with geometry `g`."""
-    intent = EXPERTS[task](g)
+    """The expert's actions [n, 12] for lanes with geometry `g`. Raises ValueError for an unknown task."""
+    intent = EXPERTS[get_task(task).name](g)
     move = _GAIN * to_frame(g.base_rotation, intent.position - g.eef_position) / EEF_POSITION_SCALE
     move /= np.maximum(1.0, np.abs(move).max(axis=1) / intent.speed)[:, None]
     error = Rotation.from_matrix(intent.rotation @ g.eef_rotation.transpose(0, 2, 1)).as_rotvec()

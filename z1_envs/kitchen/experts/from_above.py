@@ -1,12 +1,12 @@
-"""Pick and place by a gripper that points down: grasp, lift, carry, put down, leave."""
+"""Pick and place by a gripper that points down: grasp, lift, carry, put down, leave. World frame, [m]."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from z1_envs.kitchen.experts.grasp import Grasp, pick, underside
-from z1_envs.kitchen.experts.intent import CLOSE, OPEN, UP, BoolArray, FloatArray, Intent
-from z1_envs.kitchen.geometry import Geometry, norm
+from z1_envs.kitchen.experts.intent import CLOSE, OPEN, UP, Intent
+from z1_envs.kitchen.geometry import BoolArray, FloatArray, Geometry, norm
 from z1_envs.kitchen.goals import PAN_RADIUS, RECEPTACLE_SHARE
 
 _CLEAR = 0.06  # what is carried passes so high over the counter: over rims of bowls and pans

@@ -1,4 +1,7 @@
-"""Pick and place by a gripper that points forwards and down, so that it reaches under and into things."""
+"""Pick and place by a gripper that points forwards and down, so that it reaches under and into things.
+
+World frame, [m].
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from z1_envs.kitchen.experts.grasp import underside
-from z1_envs.kitchen.experts.intent import CLOSE, OPEN, UP, BoolArray, FloatArray, Intent, pointing
-from z1_envs.kitchen.geometry import Geometry, dot, norm
+from z1_envs.kitchen.experts.intent import CLOSE, FORWARD, OPEN, UP, Intent, pointing
+from z1_envs.kitchen.geometry import BoolArray, FloatArray, Geometry, dot, norm
 
 _PALM = 0.038  # from the point between the pads back to the palm, with 2 mm to spare
 _MAX_SETBACK = 0.005  # between the middles of pads and object: a round thing slips out of the edges of the pads
@@ -19,7 +22,6 @@ _BEFORE = 0.16  # the object lines up so far in front of the place where it goes
 _FROM_FRONT = 0.08  # of the place in a cabinet from the edge of its floor
 _RIM = 0.04  # height of a bowl's
 _HAND_ROOM = 0.13  # between the hand's middle and a side wall
-_FORWARD = np.array([1.0, 0.0, 0.0])
 
 
 @dataclass
@@ -104,9 +106,9 @@ def _leave(intent: Intent, placed: BoolArray, grasp: _Grasp, g: Geometry, *, ris
     around = dot(to_place, approach) < 0.06
     intent.where(placed, g.eef_position + 0.005 * UP, speed=0.3, gripper=OPEN)
     opened = placed & (g.finger_gap > _OPENED)
-    intent.where(opened, g.eef_position + aside[:, None] * opening - 0.015 * _FORWARD, speed=0.2, gripper=OPEN)
+    intent.where(opened, g.eef_position + aside[:, None] * opening - 0.015 * FORWARD, speed=0.2, gripper=OPEN)
     free = opened & ((np.abs(aside) < 0.004) | ~around)
-    intent.where(free, g.eef_position - 0.12 * _FORWARD + rise * UP, speed=0.5, gripper=OPEN)
+    intent.where(free, g.eef_position - 0.12 * FORWARD + rise * UP, speed=0.5, gripper=OPEN)
     intent.turn(placed, g.eef_rotation)
 
 
@@ -119,7 +121,7 @@ def _put_in(g: Geometry, grasp: _Grasp, intent: Intent, spot: FloatArray, *, lif
     off = underside(g) - spot
     flat = np.hypot(off[:, 0], off[:, 1])
     over = standing + lift * UP
-    front = over - _BEFORE * _FORWARD
+    front = over - _BEFORE * FORWARD
     x = np.minimum(g.target_position[:, 0], front[:, 0] + 0.02)
     up = np.stack([x, g.target_position[:, 1], over[:, 2]], axis=1)
     high = off[:, 2] > lift - 0.015
@@ -175,7 +177,7 @@ def _serve_mug(g: Geometry) -> Intent:
 def _into_cabinet(g: Geometry) -> Intent:
     """The object is put on the cabinet's floor, near the front."""
     intent, grasp = _pick(g, _SHELF_PITCH)
-    spot = g.goal_position - g.goal_half * np.array([1.0, 0.0, 1.0]) + _FROM_FRONT * _FORWARD
+    spot = g.goal_position - g.goal_half * np.array([1.0, 0.0, 1.0]) + _FROM_FRONT * FORWARD
     room = g.goal_half[:, 1] - _HAND_ROOM
     spot[:, 1] = np.clip(g.target_position[:, 1], g.goal_position[:, 1] - room, g.goal_position[:, 1] + room)
     _put_in(g, grasp, intent, spot, lift=0.04, near=0.06)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from z1_envs.kitchen.experts.intent import CLOSE, OPEN, STARTED_CLOSING, UP, BoolArray, FloatArray, Intent, pointing
-from z1_envs.kitchen.geometry import Geometry, dot, norm, to_frame
+from z1_envs.kitchen.experts.intent import CLOSE, OPEN, STARTED_CLOSING, UP, Intent, pointing
+from z1_envs.kitchen.geometry import BoolArray, FloatArray, Geometry, dot, norm, to_frame
+from z1_envs.kitchen.objects import MAX_DEPTH
 
-_MAX_DEPTH = 0.028  # between the tips of the fingers and the top of what they hold; the palm is over that
 _HOVER = 0.08  # of the gripper over the place of the grasp, before it comes down
 _OVER_COUNTER = 0.10  # the same over the counter, for what lies lower
 _SLACK = 0.004  # of the gap round what is held
@@ -69,7 +69,7 @@ def _find(g: Geometry) -> Grasp:
     n = len(g.eef_position)
     up = np.tile(UP, (n, 1))
     standing = -g.target_rotation[:, 2, 2] > 0.9
-    height = np.where(standing, g.grasp_height, np.maximum(half_extent(g, up) - _MAX_DEPTH, 0.0))
+    height = np.where(standing, g.grasp_height, np.maximum(half_extent(g, up) - MAX_DEPTH, 0.0))
     opening = np.where(standing[:, None], g.target_rotation[:, :, 1], _narrowest(g))
     # In the hand the object turns with the gripper: following it then would be a feedback loop.
     held, held_width = _held(g)

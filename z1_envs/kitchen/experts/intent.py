@@ -3,16 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from z1_envs.kitchen.geometry import Geometry, dot, norm
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+from z1_envs.kitchen.geometry import BoolArray, FloatArray, Geometry, dot, norm
 
 OPEN, CLOSE = -1.0, 1.0
 STARTED_CLOSING = 0.074  # [m] gap of fingers that are on their way; open is 0.08
-UP = np.array([0.0, 0.0, 1.0])
+UP, FORWARD = np.array([0.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0])
 
 
 @dataclass
@@ -54,7 +50,7 @@ def pointing(approach: FloatArray, opening: FloatArray, g: Geometry) -> FloatArr
     return np.stack([np.cross(opening, approach), opening, approach], axis=2)
 
 
-def forward(g: Geometry, opening: tuple[float, float, float] = (0.0, 0.0, 1.0)) -> FloatArray:
-    """The gripper pointing along +x, thin sideways unless `opening` says otherwise."""
+def forward(g: Geometry) -> FloatArray:
+    """The gripper pointing along +x, thin sideways."""
     n = len(g.eef_position)
-    return pointing(np.tile([1.0, 0.0, 0.0], (n, 1)), np.tile(opening, (n, 1)), g)
+    return pointing(np.tile(FORWARD, (n, 1)), np.tile(UP, (n, 1)), g)

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from z1_envs.kitchen.experts.intent import CLOSE, OPEN, STARTED_CLOSING, UP, FloatArray, Intent, pointing
-from z1_envs.kitchen.geometry import Geometry, dot, to_frame
+from z1_envs.kitchen.experts.intent import CLOSE, OPEN, STARTED_CLOSING, UP, Intent, pointing
+from z1_envs.kitchen.fixtures.stove import KNOB_THICKNESS
+from z1_envs.kitchen.geometry import FloatArray, Geometry, dot, to_frame
 
 _LEANING = np.array([0.5, 0.0, -(0.75**0.5)])  # the gripper's approach: down, and 30 degrees forward
 _IN_FRONT = np.array([-0.20, 0.0, 0.10])  # [m] from the place beside the lever
 _LOW = 0.008  # [m] under the lever's axis: the height at which it is pushed
-_FIN = 0.013  # [m] thickness of a knob's bar
 
 
 def _push(g: Geometry) -> Intent:
@@ -59,7 +59,7 @@ def _turn(g: Geometry, by: FloatArray) -> Intent:
     closing = g.finger_gap < STARTED_CLOSING
     around_bar = (aside < 0.02) & (along < 0.02) & (np.abs(ahead) < 0.025)
     at_bar = around_bar & (closing | ((np.abs(ahead) < 0.012) & (aside < 0.012) & aligned))
-    gripped = around_bar & (g.finger_gap < _FIN + 0.004)
+    gripped = around_bar & (g.finger_gap < KNOB_THICKNESS + 0.004)
     lined_up = (np.hypot(along, aside) < np.where(ahead < 0.06, 0.020, 0.014)) & (ahead < 0.12) & aligned
     intent = Intent.to(g.target_position - 0.08 * approach, pointing(approach, across, g), speed=0.4, gripper=OPEN)
     intent.where(lined_up, g.target_position, speed=0.25, gripper=OPEN)
