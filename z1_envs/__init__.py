@@ -12,6 +12,7 @@ Where things are:
     snapshot, conformance  exact snapshots of any env with all its wrappers, and the test for yours
     branch                 the branching vector env
     actions, lane_rows     what it accepts; what every lane returned last
+    arguments              numbers that users give, checked
     lanes                  the same over any env
     worker, shared_memory  its lanes, in process or in worker processes; how observations come back from these
     wrappers               ActionChunk, SuccessDecay

@@ -29,8 +29,17 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from z1_envs.actions import ActionCheck
+from z1_envs.arguments import check_whole
 from z1_envs.lane_rows import Infos, LaneRows, Observation
 from z1_envs.snapshot import Snapshot, SnapshotError, check_same_origin
+
+
+def check_groups(num_envs: int, group_size: int) -> None:
+    """Raises ValueError where `num_envs` lanes do not make groups of `group_size`."""
+    check_whole("num_envs", num_envs, least=1)
+    check_whole("group_size", group_size, least=1)
+    if num_envs % group_size:
+        raise ValueError(f"num_envs must be a multiple of group_size, got {num_envs} and {group_size}")
 
 
 class BranchVectorEnv(gym.vector.VectorEnv, ABC):
@@ -57,8 +66,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         Raises ValueError for group sizes that do not divide num_envs and for spaces other than: observations
         Box, Discrete, MultiDiscrete, MultiBinary or a flat Dict of these; actions the first three.
         """
-        if num_envs < 1 or group_size < 1 or num_envs % group_size:
-            raise ValueError(f"num_envs must be a positive multiple of group_size, got {num_envs} and {group_size}")
+        check_groups(num_envs, group_size)
         self.num_envs = num_envs
         self.group_size = group_size
         self.num_groups = num_envs // group_size

@@ -54,7 +54,10 @@ class Demonstrations:
 
 
 def join(parts: Sequence[Demonstrations]) -> Demonstrations:
-    """The episodes of all `parts`, of one task and backend, in order; at least one part."""
+    """The episodes of all `parts`, in order. Raises DemosError for none, and for several tasks or backends."""
+    kinds = {(part.task, part.backend) for part in parts}
+    if len(kinds) != 1:
+        raise DemosError(f"parts of one task and backend can be joined, got {sorted(kinds) or 'none'}")
     before = np.cumsum([0, *(part.num_episodes for part in parts)])
     first = parts[0]
     return Demonstrations(

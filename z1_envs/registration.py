@@ -86,6 +86,8 @@ def _scene_options(split: Split, layouts: Sequence[str] | None, styles: Sequence
     for what, names in (("layouts", layouts), ("styles", styles)):
         if isinstance(names, str):
             raise ValueError(f"{what} takes a sequence of names, got the text {names!r}: write [{names!r}]")
+        if names is not None and not isinstance(names, Sequence):
+            raise ValueError(f"{what} takes a sequence of names, or None for the split's own; got {names!r}")
     return SceneOptions(
         split=split,
         layouts=None if layouts is None else tuple(layouts),

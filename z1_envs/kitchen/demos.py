@@ -7,21 +7,33 @@ Many episodes come in parts, so that they need not be in memory at once::
     write_lerobot(collect_parts("OpenDrawer", num_episodes=10_000, seed=0), Path("drawer"))
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from z1_envs.arguments import check_whole
 from z1_envs.demos import Demonstrations, DemosError, join
 from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv, ObsMode
 from z1_envs.kitchen.experts.expert import expert_actions
+from z1_envs.layout import ACTION
 
-# Translation and rotation of the executed action are disturbed, the gripper is not; rotations less.
-NOISE_SHAPE = np.array([1, 1, 1, 0.3, 0.3, 0.3, 0, 0, 0, 0, 0, 0])
+# Of the executed action only what the arm does is disturbed, rotations less: the gripper would drop things.
+NOISE_SHAPE = ACTION.join(
+    {
+        "eef_position": np.ones(3),
+        "eef_rotation": np.full(3, 0.3),
+        "gripper": np.zeros(1),
+        "base": np.zeros(3),
+        "torso": np.zeros(1),
+        "base_mode": np.zeros(1),
+    }
+)
 _MAX_LANES = 64  # episodes under way at once, and thus in memory
 _PATIENCE = 8  # rounds before an expert that wins less than one episode in as many is given up
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]  # (episodes won, steps simulated)
 
 
 def collect(
@@ -58,8 +70,9 @@ def collect_parts(
     noise: standard deviation that is added to the expert's action when it is executed, so that the
     demonstrations show how to recover; what is recorded is the action without it. progress: told, whenever an
     episode is won, how many are and the steps simulated so far.
-    Raises DemosError where the expert fails far too often.
+    Raises ValueError for numbers out of range, DemosError where the expert fails far too often.
     """
+    _check_numbers(num_episodes, seed, noise)
     lanes = min(num_episodes, _MAX_LANES)
     envs = KitchenVectorEnv(task, num_envs=lanes, obs=obs, image_px=image_px, horizon=horizon, num_threads=num_threads)
     rng = np.random.default_rng([seed, *b"demonstration noise"])
@@ -100,6 +113,13 @@ def collect_parts(
                 )
     finally:
         envs.close()
+
+
+def _check_numbers(num_episodes: int, seed: int, noise: float) -> None:
+    check_whole("num_episodes", num_episodes, least=1)
+    check_whole("seed", seed, least=0)
+    if not (noise >= 0 and math.isfinite(noise)):
+        raise ValueError(f"noise must be a number from 0 on, got {noise}")
 
 
 class _Rows:

@@ -9,7 +9,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from z1_envs.actions import ActionCheck
-from z1_envs.branch import BranchVectorEnv
+from z1_envs.arguments import check_whole
+from z1_envs.branch import BranchVectorEnv, check_groups
 from z1_envs.kitchen.cameras import MAX_PX, MIN_PX, Cameras
 from z1_envs.kitchen.lanes import KitchenLanes
 from z1_envs.kitchen.physics import LaneIndex
@@ -20,8 +21,8 @@ from z1_envs.snapshot import SnapshotError
 ObsMode = Literal["state", "pixels"]
 
 BACKEND = "kitchen"
-_SEED_LIMIT = 2**63
-_FILM_WIDTH, _FILM_HEIGHT = 480, 360
+_SEED_LIMIT = 2**63  # seeds that the envs draw themselves lie below
+_FILM_WIDTH, _FILM_HEIGHT = 480, 360  # [px]
 
 
 def observation_space(obs: ObsMode, image_px: int) -> spaces.Dict:
@@ -34,6 +35,7 @@ def observation_space(obs: ObsMode, image_px: int) -> spaces.Dict:
     state = spaces.Box(-np.inf, np.inf, (STATE.width,), np.float32)
     if obs == "state":
         return spaces.Dict({"state": state, "scene": spaces.Box(-np.inf, np.inf, (SCENE.width,), np.float32)})
+    check_whole("image_px", image_px, least=1)
     if not MIN_PX <= image_px <= MAX_PX:
         raise ValueError(f"image_px must lie in [{MIN_PX}, {MAX_PX}], got {image_px}")
     image = spaces.Box(0, 255, (image_px, image_px, 3), np.uint8)
@@ -60,10 +62,12 @@ class _Simulation:
         num_threads: int | None,
     ):
         self.space = observation_space(obs, image_px)
+        if horizon is not None:
+            check_whole("horizon", horizon, least=1)
+        if num_threads is not None:
+            check_whole("num_threads", num_threads, least=1)
         self.lanes = KitchenLanes(task, num_lanes, options=scenes, num_threads=num_threads)
         self.horizon = self.lanes.task.horizon if horizon is None else horizon
-        if self.horizon < 1:
-            raise ValueError(f"horizon must be at least 1 step, got {horizon}")
         self.obs: ObsMode = obs
         self._px = image_px
         self._cameras: Cameras | None = None
@@ -244,10 +248,14 @@ class KitchenVectorEnv(BranchVectorEnv):
         scenes: SceneOptions = TRAIN,
         num_threads: int | None = None,
     ):
-        """num_threads None: all cores this process may use; results do not depend on it."""
+        """num_threads None: all cores this process may use; results do not depend on it.
+
+        Raises ValueError for unknown tasks, modes and sizes, before anything is built.
+        """
+        check_groups(num_envs, group_size)
         self._sim = _Simulation(
             task,
-            max(num_envs, 1),
+            num_envs,
             obs=obs,
             horizon=horizon,
             image_px=image_px,

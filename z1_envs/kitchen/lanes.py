@@ -36,7 +36,7 @@ from z1_envs.kitchen.scene import (
 from z1_envs.layout import SCENE, STATE
 from z1_envs.tasks import get_task
 
-_MAX_REDRAWS = 20
+_MAX_REDRAWS = 20  # of a start; hardly any is won at once
 _MAX_SPEED = 1e3  # [m/s, rad/s] of any joint: far beyond what happens in a kitchen, far below overflow
 
 
@@ -62,7 +62,7 @@ class KitchenLanes:
         self.options = options
         first = make_scene(self.task.name, 0, 0, options)
         self.scenes: list[Scene] = [first] * num_lanes
-        threads = min(num_threads or default_threads(), num_lanes)
+        threads = min(default_threads() if num_threads is None else num_threads, num_lanes)
         self.physics: Physics = make_physics([first.model] * num_lanes, threads)
         self._reader = GeometryReader(self.physics, self.scenes)
         self._contacts = Contacts(self.physics, self.scenes)

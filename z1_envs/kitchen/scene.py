@@ -14,6 +14,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from z1_envs.arguments import check_whole
 from z1_envs.kitchen import robot
 from z1_envs.kitchen.containers import add_container, add_fixed_container
 from z1_envs.kitchen.control import CONTROL_DT, finger_opening
@@ -76,7 +77,11 @@ class SceneOptions:
         if self.split not in ("train", "test", "all"):
             raise ValueError(f"split must be 'train', 'test' or 'all', got {self.split!r}")
         for what, chosen, known in (("layout", self.layouts, LAYOUTS), ("style", self.styles, STYLES)):
-            if chosen is not None and (len(chosen) == 0 or not set(chosen) <= set(known)):
+            if chosen is None:
+                continue
+            if not isinstance(chosen, tuple):
+                raise ValueError(f"{what}s must be a tuple of names, or None for the split's own; got {chosen!r}")
+            if len(chosen) == 0 or not all(isinstance(name, str) and name in known for name in chosen):
                 raise ValueError(f"unknown {what} in {list(chosen)}; there are {', '.join(known)}")
 
     @property
@@ -134,8 +139,9 @@ class Scene:
 def make_scene(task: str, seed: int, redraw: int = 0, options: SceneOptions = TRAIN) -> Scene:
     """The scene and start that `seed` decides. `redraw` counts starts thrown away for being successful.
 
-    Raises ValueError for an unknown task.
+    Raises ValueError for an unknown task and a negative seed.
     """
+    check_whole("seed", seed, least=0)
     name = get_task(task).name
     rng = np.random.default_rng([seed, redraw, *name.encode()])
     kitchen = _draw_kitchen(options, rng)

@@ -1,5 +1,8 @@
 """Demonstrations: successes only, clean actions, chunks that end with their episode."""
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -97,3 +100,31 @@ def test_the_same_seed_collects_the_same_demonstrations() -> None:
 def test_an_expert_that_cannot_win_is_an_error_with_a_remedy() -> None:
     with pytest.raises(DemosError, match=r"won 0 of 16 episodes with action noise 0\.15"):
         collect("OpenDrawer", num_episodes=2, seed=0, horizon=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_episodes": 0, "seed": 0}, "num_episodes must be a whole number of at least 1, got 0"),
+        ({"num_episodes": 1, "seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"num_episodes": 1, "seed": 0, "noise": -0.1}, r"noise must be a number from 0 on, got -0\.1"),
+    ],
+)
+def test_bad_numbers_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        collect("OpenDrawer", **options)
+
+
+def test_parts_of_several_tasks_are_not_joined() -> None:
+    part = Demonstrations(
+        task="OpenDrawer",
+        backend="kitchen",
+        observation={},
+        actions=np.zeros((1, 12), np.float32),
+        episode=np.zeros(1, np.int64),
+        attempts=1,
+    )
+    with pytest.raises(DemosError, match=r"got \[\('CloseDrawer', 'kitchen'\), \('OpenDrawer', 'kitchen'\)\]"):
+        join([part, dataclasses.replace(part, task="CloseDrawer")])
+    with pytest.raises(DemosError, match="got none"):
+        join([])

@@ -14,7 +14,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from tests.z1_envs.kitchen.play import TASKS
 from z1_envs.kitchen.env import KitchenEnv, KitchenVectorEnv
-from z1_envs.kitchen.scene import SceneOptions
+from z1_envs.kitchen.scene import SceneOptions, make_scene
 from z1_envs.snapshot import SnapshotError, SnapshotRestore
 from z1_envs.tasks import get_task
 
@@ -79,10 +79,15 @@ BAD_OPTIONS = [
     ({"obs": "rgb"}, "obs must be 'state' or 'pixels', got 'rgb'"),
     ({"obs": "pixels", "image_px": 31}, r"image_px must lie in \[32, 640\], got 31"),
     ({"obs": "pixels", "image_px": 641}, r"image_px must lie in \[32, 640\], got 641"),
-    ({"horizon": 0}, "horizon must be at least 1 step, got 0"),
+    ({"obs": "pixels", "image_px": 64.5}, "image_px must be a whole number of at least 1, got 64.5"),
+    ({"horizon": 0}, "horizon must be a whole number of at least 1, got 0"),
+    ({"horizon": 2.5}, "horizon must be a whole number of at least 1, got 2.5"),
+    ({"horizon": "10"}, "horizon must be a whole number of at least 1, got '10'"),
+    ({"horizon": True}, "horizon must be a whole number of at least 1, got True"),
     ({"split": "validation"}, "split must be 'train', 'test' or 'all', got 'validation'"),
     ({"layouts": ["galley", "loft"]}, r"unknown layout in \['galley', 'loft'\]; there are galley, corner_left"),
     ({"layouts": "galley"}, r"layouts takes a sequence of names, got the text 'galley': write \['galley'\]"),
+    ({"layouts": 3}, "layouts takes a sequence of names, or None for the split's own; got 3"),
     ({"styles": []}, r"unknown style in \[\]; there are"),
     ({"backend": "robocasa"}, "backend='kitchen', or 'auto'"),
     ({"backend": "gazebo"}, "backend must be 'auto', 'kitchen' or 'robocasa', got 'gazebo'"),
@@ -95,6 +100,27 @@ def test_bad_options_are_refused_by_both_envs(options: dict[str, Any], message: 
         make(**options)
     with pytest.raises(ValueError, match=message):
         gym.make_vec("z1_envs:Z1-RoboCasa-OpenDrawer", num_envs=2, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_envs": 0}, "num_envs must be a whole number of at least 1, got 0"),
+        ({"num_envs": 2.0}, "num_envs must be a whole number of at least 1, got 2.0"),
+        ({"num_envs": 6, "group_size": 4}, "num_envs must be a multiple of group_size, got 6 and 4"),
+        ({"num_envs": 2, "num_threads": 0}, "num_threads must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_bad_numbers_of_lanes_and_threads_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        gym.make_vec("z1_envs:Z1-RoboCasa-OpenDrawer", **options)
+
+
+def test_scenes_take_tuples_of_names_and_seeds_from_0_on() -> None:
+    with pytest.raises(ValueError, match=r"layouts must be a tuple of names, .* got \['galley'\]"):
+        SceneOptions(layouts=["galley"])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, got -1"):
+        make_scene("OpenDrawer", -1)
 
 
 def test_unknown_options_and_tasks_are_refused_by_name() -> None:
