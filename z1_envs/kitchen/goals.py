@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from z1_envs.kitchen.contacts import GRIPPER
+from z1_envs.kitchen.fixtures.microwave import BUTTONS_APART
 from z1_envs.kitchen.geometry import BoolArray, FloatArray, Geometry, norm, to_frame
 
 # touches(asked [n], one, other) [n]: do geoms named so touch, in lanes of the mask `asked`? (contacts.py)
@@ -31,7 +32,8 @@ MUG_ASIDE, MUG_HEIGHT = 0.04, 0.10  # [m] from the dispenser's place (accessorie
 MICROWAVE_DOOR_AJAR = 0.005  # [rad]; more turns it off (microwave.py:114)
 MANIPULATION_REACH = 0.08  # [m] ours: closer to where it works than this, the gripper is manipulating
 PUSH_REACH = 0.12  # [m] ours: the same where a door is pushed shut
-_HAND_REACH = 0.20  # [m] no part of the gripper is farther from the point between the pads
+# A box round hand and fingers in the gripper's frame [m], 3 cm larger than they are, which is more than half a button.
+_HAND_LOW, _HAND_HIGH = np.array([-0.055, -0.13, -0.14]), np.array([0.055, 0.13, 0.045])
 
 
 def _drawer_is_open(g: Geometry, _touches: Touches) -> BoolArray:
@@ -177,15 +179,23 @@ SUCCESS: dict[str, Predicate] = {
 
 def _coffee_latch(g: Geometry, touches: Touches) -> BoolArray:
     """The button's touch starts the machine, which nothing stops (accessories.py:87)."""
-    return g.latch | touches(~g.latch & (g.reach < _HAND_REACH), GRIPPER, "start_button")
+    return g.latch | touches(~g.latch & _hand_is_near(g, g.target_position), GRIPPER, "start_button")
 
 
 def _microwave_latch(g: Geometry, touches: Touches) -> BoolArray:
     """Start and stop buttons; an open door stops it too (microwave.py:109-122)."""
-    near = g.reach < _HAND_REACH
+    near = _hand_is_near(g, g.target_position)
+    for side in (-1, 1):  # whichever button is the target, the other one is right over or under it
+        near |= _hand_is_near(g, g.target_position + [0, 0, side * BUTTONS_APART])
     on = g.latch | touches(near & ~g.latch, GRIPPER, "start_button")
     stopped = touches(near & on, GRIPPER, "stop_button") | (g.joints[:, 0] > MICROWAVE_DOOR_AJAR)
     return on & ~stopped
+
+
+def _hand_is_near(g: Geometry, point: FloatArray) -> BoolArray:
+    """Whether a button at `point` [n, 3] may be touched: contacts need not be computed where it cannot."""
+    local = to_frame(g.eef_rotation, point - g.eef_position)
+    return np.all((local > _HAND_LOW) & (local < _HAND_HIGH), axis=1)
 
 
 # What a control step does to the latch [n], where a machine has one.

@@ -1,12 +1,15 @@
 """What all goals share: contacts, phases, latches. The thresholds of each task are in test_tasks_*.py."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.z1_envs.kitchen.play import TASKS, all_of, follow_expert, started
 from z1_envs.kitchen import goals, robot
 from z1_envs.kitchen.contacts import GRIPPER, Contacts
-from z1_envs.kitchen.experts.expert import EXPERTS
+from z1_envs.kitchen.demos import NOISE_SHAPE
+from z1_envs.kitchen.experts.expert import EXPERTS, expert_actions
 from z1_envs.kitchen.lanes import KitchenLanes
 from z1_envs.kitchen.scene import PLANNERS
 
@@ -63,3 +66,29 @@ def test_contacts_are_those_of_the_state_asked_about_and_only_where_asked() -> N
     lanes.physics.qpos[1, object_z] += 0.005
     assert contacts.between(all_of(lanes), everywhere, "object", "counter").tolist() == [True, False, True]
     assert contacts.between(np.array([1, 2]), np.ones(2, dtype=bool), "object", "counter").tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("task", "button"),
+    [("CoffeePressButton", "start_button"), ("TurnOnMicrowave", "start_button"), ("TurnOffMicrowave", "stop_button")],
+)
+def test_no_touch_of_a_button_is_overlooked(task: str, button: str) -> None:
+    lanes = started(task, range(12))
+    contacts, rng = Contacts(lanes.physics, lanes.scenes), np.random.default_rng(0)
+    everywhere, num_touches = np.ones(12, dtype=bool), 0
+    for _ in range(60):
+        g = lanes.geometry(all_of(lanes))
+        disturbed = expert_actions(task, g) + rng.normal(0, 0.15, (12, 12)) * NOISE_SHAPE
+        lanes.step(all_of(lanes), np.clip(disturbed, -1, 1))
+        g = lanes.geometry(all_of(lanes))
+        asked: dict[str, np.ndarray] = {}
+
+        def spy(mask: np.ndarray, _one: str | tuple[str, ...], other: str, asked=asked) -> np.ndarray:
+            asked[other] = mask
+            return np.zeros(12, dtype=bool)
+
+        goals.LATCHES[task](dataclasses.replace(g, latch=np.full(12, button == "stop_button")), spy)
+        touching = contacts.between(all_of(lanes), everywhere, GRIPPER, button)
+        num_touches += int(touching.sum())
+        assert not (touching & ~asked[button]).any()
+    assert num_touches > 10, "without touches this proves nothing"
