@@ -110,7 +110,7 @@ def _film(training: Training) -> None:
         tree=run.tree_video,
     )
     try:
-        film_policy(checkpoint.load_policy(run.checkpoint), films, image_px=config.image_px)
+        film_policy(checkpoint.load_policy(run.checkpoint), films, obs=config.obs, image_px=config.image_px)
     except RenderError as error:
         training.console.print(f"No videos: {error}")
 

@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 
 from z1_agent.policy import Pi05Policy
 from z1_envs.gallery import film_episode, write_gallery, write_sheet, write_thumbnail
-from z1_envs.kitchen.env import KitchenVectorEnv
+from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
 from z1_envs.kitchen.experts.expert import expert_actions
+from z1_envs.layout import ACTION
 from z1_envs.tasks import TASKS
 from z1_envs.video import Image, record_rollout, record_tree
 
 NUM_EPISODES, NUM_BRANCHES = 4, 8
 FILM_HORIZON = 300  # [steps] of the expert's episodes on all tasks
 # Translation alone is disturbed, so that branches of the expert part visibly.
-_NOISE_SHAPE = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-_EXPERT_NOISE = 0.6
+_IS_DISTURBED = np.isin(np.arange(ACTION.width), np.r_[ACTION["eef_position"]])
+_EXPERT_NOISE = 0.6  # standard deviation
 
 
 class SamplingAgent:
@@ -49,12 +50,13 @@ class ExpertAgent:
         """Actions [L, 12] of all lanes."""
         lanes = self._envs.lanes
         actions = expert_actions(lanes.task.name, lanes.geometry(np.arange(lanes.num_lanes, dtype=np.int32)))
-        return np.clip(actions + self._rng.normal(0, self._noise, actions.shape) * _NOISE_SHAPE, -1, 1)
+        return np.clip(actions + self._rng.normal(0, self._noise, actions.shape) * _IS_DISTURBED, -1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Films:
-    """What to film, and where it goes. horizon, trunk_len [steps]; episodes start from `seed` on, the tree from it."""
+    """What to film, and where it goes. horizon, trunk_len [steps]; episodes start from `seed` on, the tree
+    from `seed`."""
 
     task: str
     horizon: int
@@ -64,9 +66,8 @@ class Films:
     tree: Path
 
 
-def film_policy(policy: Pi05Policy, films: Films, *, image_px: int) -> None:
+def film_policy(policy: Pi05Policy, films: Films, *, obs: ObsMode, image_px: int) -> None:
     """Four episodes by the ordinary flow, and a tree of explored chunks. Raises RenderError without OpenGL."""
-    obs = "pixels" if policy.config.cameras else "state"
     envs = KitchenVectorEnv(films.task, num_envs=NUM_EPISODES, obs=obs, image_px=image_px, horizon=films.horizon)
     policy.reset(films.seed)
     record_rollout(envs, policy, films.rollout, seed=films.seed)

@@ -161,7 +161,7 @@ class Sb3Agent:
         space = self._model.observation_space
         if isinstance(space, spaces.Dict):
             return {key: observation[key] for key in space.spaces}
-        return observation["observation"]
+        return observation["observation"]  # where evaluate() puts what is no dict
 
 
 def _flat_space(space: spaces.Space, keys: tuple[str, ...]) -> spaces.Box:

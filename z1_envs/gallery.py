@@ -15,7 +15,9 @@ from z1_envs.evaluate import Agent
 from z1_envs.video import ALONE, FAILURE, STEPS_PER_PICTURE, SUCCESS, FilmedEnv, Image, film_writer, framed, half_size
 
 NUM_COLUMNS = 6
-_CAPTION_PX, _FONT_PX = 18, 13
+_CAPTION_PX, _FONT_PX = 18, 13  # heights
+_STRIP, _TEXT = (24, 24, 24), (240, 240, 240)  # colours of captions
+_AT_WORK = 0.6  # share of an episode after which an expert's gripper is at its target
 
 
 def film_episode(envs: FilmedEnv, agent: Agent, *, seed: int) -> list[Image]:
@@ -40,7 +42,7 @@ def film_episode(envs: FilmedEnv, agent: Agent, *, seed: int) -> list[Image]:
 
 def write_gallery(clips: dict[str, list[Image]], path: Path) -> None:
     """Films all `clips` side by side, in half size with their names, to the mp4 file `path`; a clip that ends earlier
-    stands still. Where writing fails, `path` is as it was.
+    stands still. At least one clip. Where writing fails, `path` is as it was.
     """
     captions = {name: _caption(name, clip[0].shape[1] // 2) for name, clip in clips.items()}
     with film_writer(path) as append:
@@ -65,7 +67,7 @@ def write_thumbnail(clip: list[Image], path: Path) -> None:
 
 
 def _thumbnail(clip: list[Image]) -> Image:
-    return half_size(clip[len(clip) * 3 // 5])
+    return half_size(clip[int(_AT_WORK * len(clip))])
 
 
 def _table(tiles: list[Image]) -> Image:
@@ -76,7 +78,7 @@ def _table(tiles: list[Image]) -> Image:
 
 
 def _caption(text: str, width: int) -> Image:
-    strip = Pillow.new("RGB", (width, _CAPTION_PX), (24, 24, 24))
+    strip = Pillow.new("RGB", (width, _CAPTION_PX), _STRIP)
     font = ImageFont.load_default(_FONT_PX)
-    ImageDraw.Draw(strip).text((width / 2, _CAPTION_PX / 2), text, fill=(240, 240, 240), font=font, anchor="mm")
+    ImageDraw.Draw(strip).text((width / 2, _CAPTION_PX / 2), text, fill=_TEXT, font=font, anchor="mm")
     return np.asarray(strip)

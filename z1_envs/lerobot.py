@@ -57,8 +57,11 @@ COUNTERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a dataset is. image_px: 0 without images. num_attempts: episodes
-    run to get the successes. digest: of all its files; equal ones hold the same data."""
+    """What a dataset is.
+
+    image_px: 0 without images. num_attempts: episodes run to get the successes. digest: of all its files; equal ones
+    hold the same data.
+    """
 
     task: str
     backend: str

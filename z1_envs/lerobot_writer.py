@@ -267,9 +267,8 @@ class _Video:
         return _place(about, self._file) | times
 
     def _is_full(self, more: int) -> bool:
-        num_bytes = (
-            self._path.stat().st_size if self._path.exists() else 0
-        )  # the encoder opens it when it has something
+        # The encoder makes the file when it has something to write.
+        num_bytes = self._path.stat().st_size if self._path.exists() else 0
         return self._num_frames + more > _MAX_VIDEO_FRAMES or num_bytes > _MAX_VIDEO_MB * _MB
 
     def statistics(self) -> dict[str, Any]:

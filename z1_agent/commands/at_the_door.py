@@ -4,8 +4,10 @@ from pathlib import Path
 
 from z1_agent import checkpoint
 from z1_agent.checkpoint import CheckpointError
+from z1_agent.policy import Pi05Policy
 from z1_agent.presets import cpu
-from z1_envs.kitchen.env import BACKEND
+from z1_envs.kitchen.cameras import MIN_PX
+from z1_envs.kitchen.env import BACKEND, ObsMode
 
 
 def check_at_least_1(flag: str, number: int | None) -> None:
@@ -34,6 +36,12 @@ def load_policy(path: Path) -> checkpoint.Checkpoint:
     if loaded.backend != BACKEND:
         raise CheckpointError(f"{path} was trained on the backend {loaded.backend!r}, this program runs {BACKEND!r}")
     return loaded
+
+
+def sight_of(policy: Pi05Policy) -> tuple[ObsMode, int]:
+    """The observations that its envs are to give it, and how wide their images are [px]; no matter without images."""
+    vision = policy.config.model.vision
+    return ("state", MIN_PX) if vision is None else ("pixels", vision.image_px)
 
 
 def horizon_of(task: str, given: int | None) -> int:

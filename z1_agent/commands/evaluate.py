@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, horizon_of, load_policy
+from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, horizon_of, load_policy, sight_of
 from z1_agent.commands.work import Work, console
 from z1_agent.console import Bar
 from z1_agent.pipeline import MAX_EVAL_LANES
@@ -48,7 +48,7 @@ class Eval:
             raise ValueError(f"{self.json} is a directory, --json takes a file; name a file in it")
         loaded = load_policy(self.checkpoint)
         task = get_task(loaded.task if self.task is None else self.task).name
-        vision = loaded.policy.config.model.vision
+        obs, image_px = sight_of(loaded.policy)
         scenes = SceneOptions(split=self.split)
         protocol = EvalProtocol(
             name="z1-eval",
@@ -56,7 +56,7 @@ class Eval:
             task=task,
             backend=BACKEND,
             split=scenes.name,
-            obs="state" if vision is None else "pixels",
+            obs=obs,
             num_episodes=self.episodes,
             seed=self.seed,
             horizon=horizon_of(task, self.horizon),
@@ -65,8 +65,8 @@ class Eval:
         envs = KitchenVectorEnv(
             task,
             num_envs=min(MAX_EVAL_LANES, self.episodes),
-            obs="state" if vision is None else "pixels",
-            image_px=64 if vision is None else vision.image_px,
+            obs=obs,
+            image_px=image_px,
             horizon=protocol.horizon,
             scenes=scenes,
             num_threads=self.threads,

@@ -11,6 +11,7 @@ from z1_agent.commands.at_the_door import (
     horizon_of,
     load_policy,
     make_directory,
+    sight_of,
 )
 from z1_agent.commands.work import Work, console
 from z1_agent.console import Bar
@@ -61,8 +62,8 @@ class Record:
             if loaded is None:
                 film_expert(films)
             else:
-                vision = loaded.policy.config.model.vision
-                film_policy(loaded.policy, films, image_px=64 if vision is None else vision.image_px)
+                obs, image_px = sight_of(loaded.policy)
+                film_policy(loaded.policy, films, obs=obs, image_px=image_px)
             console.print(f"{films.rollout}\n{films.tree}")
             return 0
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from z1_envs.layout import CAMERAS
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
-_MAX_GEOMS = 500
+_MAX_GEOMS = 500  # that may be drawn; scenes have 120
 MIN_PX, MAX_PX = 32, 640
 # Where films are taken from; the azimuths [deg] are tried in turn.
 _FILM_DISTANCE, _FILM_ELEVATION = 2.0, -20.0  # [m, deg]
@@ -44,7 +44,7 @@ class Cameras:
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
         self._option = mujoco.MjvOption()
-        self._option.sitegroup[4] = 0
+        self._option.sitegroup[4] = 0  # where shapes.marker puts its sites
         self._perturbation = mujoco.MjvPerturb()
         self._data = mujoco.MjData(model)
         # Before MuJoCo ends OpenGL at the interpreter's exit, where freeing a context fails or crashes.

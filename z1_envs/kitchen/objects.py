@@ -66,7 +66,8 @@ class Shape:
 class ObjectKind:
     """A kind of object: its name in instructions, mass, half extents of its bounding box (y is the narrow side).
 
-    neck: where it is to be held, as height over the centre and width there, where that is not the default.
+    neck: where it is to be held, as height over the centre and width there; None: near its top, over its whole width.
+    food, washable, cookable, microwavable: RoboCasa's groups that it is in.
     """
 
     name: str
@@ -93,8 +94,8 @@ class ObjectKind:
 def select(split: str, attribute: str | None = None) -> tuple[ObjectKind, ...]:
     """The kinds of a split ("train", "test" or "all") that have `attribute`.
 
-    Attributes: "washable"; "sink_food", food that may be washed; "cookable"; "microwave_food"; None, all kinds. The
-    last three are flat and short enough (7.5 cm, 9 cm) to be taken out of bowls and pans.
+    Attributes: "washable"; "sink_food", food that may be washed; "cookable"; "microwave_food"; None, all kinds. Those
+    that are food are at most 7.5 cm high and 9 cm long, so that they can be taken out of sinks, bowls and pans.
     Raises ValueError for other words.
     """
     if attribute not in _FILTERS:
