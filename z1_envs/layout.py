@@ -112,7 +112,7 @@ SCENE = Layout(
         Part("target_from_eef", 3, "m", "robot base"),
         Part("target_rotation", 6, "none", "robot base"),
         Part("goal_from_target", 3, "m", "robot base"),
-        Part("fixture_joints", 2, "share of the range (doors, drawers), else rad", "fixture"),
+        Part("fixture_joints", 2, "share of a right angle (doors) or of the travel (drawers), else rad", "fixture"),
         Part("latch", 1, "1 where the machine is on", "fixture"),
         Part("grasp", 2, "m, width of the object where it is held and height of that over its centre", "object"),
     ),

@@ -95,4 +95,3 @@ LAYOUTS: dict[str, Layout] = {
 }  # fmt: skip
 
 TEST_LAYOUTS = ("peninsula", "oven_tower")  # seen in no training scene
-TRAIN_LAYOUTS = tuple(name for name in LAYOUTS if name not in TEST_LAYOUTS)

@@ -98,4 +98,3 @@ STYLES: dict[str, Style] = {
 }  # fmt: skip
 
 TEST_STYLES = ("walnut", "sage")  # seen in no training scene
-TRAIN_STYLES = tuple(name for name in STYLES if name not in TEST_STYLES)

@@ -6,11 +6,12 @@ import pytest
 
 from z1_envs.kitchen.clutter import CLUTTER, draw_clutter
 from z1_envs.kitchen.fixtures.fixture import COUNTER_DEPTH, Hole
-from z1_envs.kitchen.layouts import LAYOUTS, TALL, TEST_LAYOUTS, TRAIN_LAYOUTS, varied_layout
+from z1_envs.kitchen.layouts import LAYOUTS, TALL, TEST_LAYOUTS, varied_layout
 from z1_envs.kitchen.neighbours import add_neighbours
 from z1_envs.kitchen.room import add_counter, add_lower_cabinets, add_room
+from z1_envs.kitchen.scene import SceneOptions
 from z1_envs.kitchen.shapes import VISUAL
-from z1_envs.kitchen.styles import STYLES, TEST_STYLES, TRAIN_STYLES, varied
+from z1_envs.kitchen.styles import STYLES, TEST_STYLES, varied
 
 MAX_GEOMS = 45
 TOP = 0.92
@@ -56,7 +57,10 @@ def neighbours(layout: str, clear: tuple[float, float], wall_clear: tuple[float,
 
 
 def test_there_are_enough_and_the_held_out_ones_are_not_trained_on():
-    for known, train, test in ((LAYOUTS, TRAIN_LAYOUTS, TEST_LAYOUTS), (STYLES, TRAIN_STYLES, TEST_STYLES)):
+    splits = SceneOptions(split="train"), SceneOptions(split="test")
+    layouts, styles = zip(*((options.layout_names, options.style_names) for options in splits), strict=True)
+    assert (layouts[1], styles[1]) == (TEST_LAYOUTS, TEST_STYLES)
+    for known, (train, test) in ((LAYOUTS, layouts), (STYLES, styles)):
         assert len(train) >= 10
         assert len(test) == 2
         assert {*train} | {*test} == {*known}
