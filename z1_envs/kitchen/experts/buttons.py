@@ -1,10 +1,8 @@
 """Buttons of the coffee machine and the microwave: pressed with closed fingers, then left."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from z1_envs.kitchen.experts.intent import CLOSE, Intent, forward
+from z1_envs.kitchen.experts.intent import CLOSE, Expert, Intent, forward
 from z1_envs.kitchen.geometry import BoolArray, Geometry, to_frame
 
 
@@ -33,7 +31,7 @@ def _press(g: Geometry, pressed: BoolArray) -> Intent:
     return intent
 
 
-EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
+EXPERTS: dict[str, Expert] = {
     "CoffeePressButton": _turn_on,
     "TurnOnMicrowave": _turn_on,
     "TurnOffMicrowave": _turn_off,

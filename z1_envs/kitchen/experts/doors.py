@@ -1,23 +1,21 @@
 """Doors: pushed shut."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from z1_envs.kitchen.experts.intent import (
     CLOSE,
+    FORWARD,
     OPEN,
     STARTED_CLOSING,
     UP,
-    BoolArray,
-    FloatArray,
+    Expert,
     Intent,
     forward,
 )
 from z1_envs.kitchen.fixtures.fixture import HANDLE_RADIUS
-from z1_envs.kitchen.geometry import Geometry, norm, to_frame
+from z1_envs.kitchen.geometry import BoolArray, FloatArray, Geometry, norm, to_frame
 
-FORWARD, LEFT = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
+_LEFT = np.array([0.0, 1.0, 0.0])
 _AJAR, _PULLED = 0.38, 0.50  # shares of a right angle: wide enough to go in behind the door; so far it is pulled
 _PAST_EDGE = 0.24  # [m] from the outer push point, where no door ends so late
 _MISSED = 0.006  # [m] gap of fingers that hold nothing
@@ -71,7 +69,7 @@ def _pull(g: Geometry, from_handle: FloatArray, around_handle: BoolArray, held: 
     at_handle = around_handle & (closing | ((np.abs(ahead) < 0.014) & (aside < 0.018)))
     empty = around_handle & (g.finger_gap < _MISSED)
     lined_up = ~empty & (height < 0.04) & (aside < np.where(ahead < 0.06, 0.026, 0.016)) & (ahead < 0.14)
-    rotation = _pointing(FORWARD + 0.3 * into, LEFT, g)
+    rotation = _pointing(FORWARD + 0.3 * into, _LEFT, g)
     intent = Intent.to(g.target_position - 0.10 * into, rotation, speed=1.0, gripper=OPEN)
     intent.where(lined_up, handle, speed=0.4, gripper=OPEN)
     intent.where(at_handle, handle, speed=0.3, gripper=CLOSE)
@@ -101,7 +99,7 @@ def _push_from_inside(g: Geometry, from_handle: FloatArray) -> Intent:
 
 
 def _pointing(approach: FloatArray, opening: FloatArray, g: Geometry) -> FloatArray:
-    """Along `approach` [n, 3], opening along `opening` [3], LEFT or UP.
+    """Along `approach` [n, 3], opening along `opening` [3], _LEFT or UP.
 
     Of both equal ways not the nearer one: from grasp to push the wrist turns a quarter, and the same quarter back, not
     on and on.
@@ -113,7 +111,7 @@ def _pointing(approach: FloatArray, opening: FloatArray, g: Geometry) -> FloatAr
     return np.stack([np.cross(opening, approach), opening, approach], axis=2)
 
 
-EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
+EXPERTS: dict[str, Expert] = {
     "OpenSingleDoor": _open,
     "CloseSingleDoor": _close,
     "OpenDoubleDoor": _open,

@@ -1,10 +1,8 @@
 """OpenDrawer and CloseDrawer."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from z1_envs.kitchen.experts.intent import CLOSE, OPEN, STARTED_CLOSING, Intent, forward
+from z1_envs.kitchen.experts.intent import CLOSE, OPEN, STARTED_CLOSING, Expert, Intent, forward
 from z1_envs.kitchen.fixtures.fixture import HANDLE_RADIUS
 from z1_envs.kitchen.geometry import Geometry, to_frame
 
@@ -41,4 +39,4 @@ def _close(g: Geometry) -> Intent:
     return intent
 
 
-EXPERTS: dict[str, Callable[[Geometry], Intent]] = {"OpenDrawer": _open, "CloseDrawer": _close}
+EXPERTS: dict[str, Expert] = {"OpenDrawer": _open, "CloseDrawer": _close}

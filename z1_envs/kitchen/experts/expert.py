@@ -6,15 +6,13 @@ any perturbation and needs nothing that a snapshot does not hold. All arithmetic
     actions = expert_actions("OpenDrawer", lanes.geometry(ids))     # [n, 12]
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from z1_envs.kitchen.control import EEF_POSITION_SCALE, EEF_ROTATION_SCALE
 from z1_envs.kitchen.experts import buttons, doors, drawers, from_above, from_front, levers
-from z1_envs.kitchen.experts.intent import Intent
+from z1_envs.kitchen.experts.intent import Expert
 from z1_envs.kitchen.geometry import Geometry, to_frame
 from z1_envs.layout import ACTION
 from z1_envs.tasks import get_task
@@ -22,7 +20,7 @@ from z1_envs.tasks import get_task
 _GAIN = 0.6  # share of the error that one action closes: the arm lags by a step, so 1 would overshoot
 _MAX_TURN = 0.4  # largest component of the rotation action
 
-EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
+EXPERTS: dict[str, Expert] = {
     **drawers.EXPERTS,
     **doors.EXPERTS,
     **from_above.EXPERTS,

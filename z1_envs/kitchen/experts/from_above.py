@@ -1,11 +1,9 @@
 """Pick and place by a gripper that points down: grasp, lift, carry, put down, leave. World frame, [m]."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from z1_envs.kitchen.experts.grasp import Grasp, pick, underside
-from z1_envs.kitchen.experts.intent import CLOSE, OPEN, UP, Intent
+from z1_envs.kitchen.experts.intent import CLOSE, OPEN, UP, Expert, Intent
 from z1_envs.kitchen.geometry import BoolArray, FloatArray, Geometry, norm
 from z1_envs.kitchen.goals import PAN_RADIUS, RECEPTACLE_SHARE
 
@@ -67,7 +65,7 @@ def _leave(intent: Intent, placed: BoolArray, grasp: Grasp, g: Geometry) -> None
     intent.turn(placed, g.eef_rotation)
 
 
-EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
+EXPERTS: dict[str, Expert] = {
     "PnPCounterToSink": _into_sink,
     "PnPSinkToCounter": _into_container,
     "PnPCounterToStove": _near_middle,

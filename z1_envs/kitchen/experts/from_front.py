@@ -3,13 +3,12 @@
 World frame, [m].
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from z1_envs.kitchen.experts.grasp import underside
-from z1_envs.kitchen.experts.intent import CLOSE, FORWARD, OPEN, UP, Intent, pointing
+from z1_envs.kitchen.experts.intent import CLOSE, FORWARD, OPEN, UP, Expert, Intent, pointing
 from z1_envs.kitchen.geometry import BoolArray, FloatArray, Geometry, dot, norm
 
 _PALM = 0.038  # from the point between the pads back to the palm, with 2 mm to spare
@@ -205,7 +204,7 @@ def _out_of_microwave(g: Geometry) -> Intent:
     return intent
 
 
-EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
+EXPERTS: dict[str, Expert] = {
     "CoffeeSetupMug": _setup_mug,
     "CoffeeServeMug": _serve_mug,
     "PnPCounterToCab": _into_cabinet,

@@ -1,5 +1,6 @@
 """What an expert wants of n grippers at the moment, and the geometry of wanting it. World frame, [m]."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,9 @@ class Intent:
     def turn(self, mask: BoolArray, rotation: FloatArray) -> None:
         """Lanes of `mask` want this orientation instead."""
         self.rotation = np.where(mask[:, None, None], rotation, self.rotation)
+
+
+Expert = Callable[[Geometry], Intent]
 
 
 def pointing(approach: FloatArray, opening: FloatArray, g: Geometry) -> FloatArray:

@@ -1,10 +1,8 @@
 """Levers and knobs: the sink's faucet and spout are pushed, the stove's knobs are grasped and turned."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from z1_envs.kitchen.experts.intent import CLOSE, OPEN, STARTED_CLOSING, UP, Intent, pointing
+from z1_envs.kitchen.experts.intent import CLOSE, OPEN, STARTED_CLOSING, UP, Expert, Intent, pointing
 from z1_envs.kitchen.fixtures.stove import KNOB_THICKNESS
 from z1_envs.kitchen.geometry import FloatArray, Geometry, dot, to_frame
 
@@ -69,7 +67,7 @@ def _turn(g: Geometry, by: FloatArray) -> Intent:
     return intent
 
 
-EXPERTS: dict[str, Callable[[Geometry], Intent]] = {
+EXPERTS: dict[str, Expert] = {
     "TurnOnSinkFaucet": _push,
     "TurnOffSinkFaucet": _push,
     "TurnSinkSpout": _push,
