@@ -186,7 +186,7 @@ def _microwave_latch(g: Geometry, touches: Touches) -> BoolArray:
     """Start and stop buttons; an open door stops it too (microwave.py:109-122)."""
     near = _hand_is_near(g, g.target_position)
     for side in (-1, 1):  # whichever button is the target, the other one is right over or under it
-        near |= _hand_is_near(g, g.target_position + [0, 0, side * BUTTONS_APART])
+        near |= _hand_is_near(g, g.target_position + np.array([0, 0, side * BUTTONS_APART]))
     on = g.latch | touches(near & ~g.latch, GRIPPER, "start_button")
     stopped = touches(near & on, GRIPPER, "stop_button") | (g.joints[:, 0] > MICROWAVE_DOOR_AJAR)
     return on & ~stopped

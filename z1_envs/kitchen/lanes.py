@@ -75,6 +75,9 @@ class KitchenLanes:
         self._arm = slice(arm, arm + len(robot.ARM_JOINTS))
         # Lanes whose derived quantities are older than their rows: refreshed when somebody looks.
         self._stale = np.zeros(num_lanes, dtype=bool)
+        # What was read and judged last, and of which lanes: a step, its infos and its observations ask for the same.
+        self._seen: tuple[LaneIndex, Geometry] | None = None
+        self._judged: tuple[LaneIndex, StepResult] | None = None
 
     def load(self, lanes: LaneIndex, scenes: Sequence[Scene]) -> None:
         """Lane lanes[i] holds scenes[i], at its start, with 0 steps taken."""
@@ -90,11 +93,13 @@ class KitchenLanes:
             self.physics.userdata[lane, USER_HOME] = qpos[robot.ARM]
             self.physics.userdata[lane, USER_LATCH] = scene.start.latch
         self._stale[lanes] = True
+        self._forget()
 
     def put_rows(self, lanes: NDArray[np.integer], rows: NDArray[np.float64]) -> None:
         """Lane lanes[i] goes on from the state rows[i]."""
         self.physics.rows[lanes] = rows
         self._stale[lanes] = True
+        self._forget()
 
     def start(self, seeds: Sequence[int], copies: int, lanes: LaneIndex | None = None) -> None:
         """`copies` consecutive ones of `lanes` (all, where None) start from each of `seeds`.
@@ -119,8 +124,10 @@ class KitchenLanes:
 
     def geometry(self, lanes: LaneIndex) -> Geometry:
         """Where things are in `lanes` now."""
-        self._refresh(lanes)
-        return self._reader.read(lanes)
+        if self._seen is None or not np.array_equal(self._seen[0], lanes):
+            self._refresh(lanes)
+            self._seen = lanes.copy(), self._reader.read(lanes)
+        return self._seen[1]
 
     def step(self, lanes: LaneIndex, actions: NDArray) -> StepResult:
         """One control step of `lanes` [n] under actions [n, 12] in [-1, 1]."""
@@ -143,10 +150,12 @@ class KitchenLanes:
         ).T
         physics.userdata[lanes, USER_ELAPSED] += 1
         physics.step(lanes, NUM_SUBSTEPS)
+        self._forget()
         diverged = self._take_back_diverged(lanes, before)
         if self._latch is not None:
             touches = partial(self._contacts.between, lanes)
             physics.userdata[lanes, USER_LATCH] = self._latch(self.geometry(lanes), touches)
+            self._forget()
         return dataclasses.replace(self.status(lanes), diverged=diverged)
 
     def _take_back_diverged(self, lanes: LaneIndex, before: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -162,11 +171,18 @@ class KitchenLanes:
 
     def status(self, lanes: LaneIndex) -> StepResult:
         """Success, elapsed and phase of `lanes` now."""
-        geometry = self.geometry(lanes)
-        success = self._is_success(geometry, partial(self._contacts.between, lanes))
-        elapsed = self.physics.userdata[lanes, USER_ELAPSED].astype(np.int64)
-        diverged = np.zeros(len(lanes), dtype=bool)
-        return StepResult(success, elapsed, goals.is_manipulating(self.task.name, geometry), diverged)
+        if self._judged is None or not np.array_equal(self._judged[0], lanes):
+            geometry = self.geometry(lanes)
+            success = self._is_success(geometry, partial(self._contacts.between, lanes))
+            elapsed = self.physics.userdata[lanes, USER_ELAPSED].astype(np.int64)
+            diverged = np.zeros(len(lanes), dtype=bool)
+            manipulating = goals.is_manipulating(self.task.name, geometry)
+            self._judged = lanes.copy(), StepResult(success, elapsed, manipulating, diverged)
+        return self._judged[1]
+
+    def _forget(self) -> None:
+        """Something has moved: what was read and judged last holds no more."""
+        self._seen = self._judged = None
 
     def observe(self, lanes: LaneIndex) -> dict[str, NDArray[np.float32]]:
         """`state` [n, 16] and `scene` [n, 42], in the order of layout.STATE and layout.SCENE."""

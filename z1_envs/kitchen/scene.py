@@ -118,8 +118,9 @@ class Scene:
     def geoms(self, prefix: str | tuple[str, ...]) -> NDArray[np.bool_]:
         """Which geoms [ngeom] have names that begin with `prefix`, or with one of several."""
         if prefix not in self._members:
-            names = (self.model.geom(i).name for i in range(self.model.ngeom))
-            self._members[prefix] = np.array([name.startswith(prefix) for name in names])
+            wanted = tuple(word.encode() for word in ((prefix,) if isinstance(prefix, str) else prefix))
+            names = self.model.names
+            self._members[prefix] = np.array([names.startswith(wanted, i) for i in self.model.name_geomadr.tolist()])
         return self._members[prefix]
 
     def qpos(self) -> NDArray[np.float64]:

@@ -222,6 +222,7 @@ def test_a_snapshot_holds_whether_the_machine_is_on(task: str) -> None:
     lanes = started(task, [0, 0])
     copy = np.array([1])
     lanes.physics.userdata[0, USER_LATCH] = not latch(lanes)
+    lanes.put_rows(all_of(lanes), lanes.physics.rows)
     assert lanes.geometry(all_of(lanes)).latch.tolist() in ([True, False], [False, True])
     lanes.put_rows(copy, lanes.physics.rows[:1])
     stay(lanes)
