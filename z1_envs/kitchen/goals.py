@@ -29,7 +29,7 @@ RECEPTACLE_SHARE = 0.7  # of the container's radius, between the centres (utils/
 PAN_RADIUS = 0.07  # [m] between the centres, on the stove and from it (kitchen_pnp.py:805, 897)
 INSIDE_SLACK = 0.05  # [m²] over the length of an edge: RoboCasa's edge vectors have no unit length (object_utils.py:12)
 MUG_ASIDE, MUG_HEIGHT = 0.04, 0.10  # [m] from the dispenser's place (accessories.py:96)
-MICROWAVE_DOOR_AJAR = 0.005  # [rad]; more turns it off (microwave.py:114)
+MICROWAVE_DOOR_AJAR = 0.005  # share of a right angle; more turns it off (microwave.py:114)
 MANIPULATION_REACH = 0.08  # [m] ours: closer to where it works than this, the gripper is manipulating
 PUSH_REACH = 0.12  # [m] ours: the same where a door is pushed shut
 # A box round hand and fingers in the gripper's frame [m], 3 cm larger than they are, which is more than half a button.

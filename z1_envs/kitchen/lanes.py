@@ -54,7 +54,10 @@ class StepResult:
 
 
 class KitchenLanes:
-    """See the module. `num_threads` None: all cores this process may use; bits do not depend on it."""
+    """See the module. `num_threads` None: all cores this process may use; bits do not depend on it.
+
+    Who writes to `physics` calls `put_rows`: what was read of the lanes before is kept until something moves.
+    """
 
     def __init__(self, task: str, num_lanes: int, *, options: SceneOptions = TRAIN, num_threads: int | None = None):
         self.task = get_task(task)

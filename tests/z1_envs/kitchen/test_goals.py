@@ -51,6 +51,20 @@ def test_episodes_begin_with_the_approach_and_come_to_manipulation(task: str) ->
     assert seen.all()
 
 
+def test_what_was_read_last_is_forgotten_when_a_state_is_put() -> None:
+    lanes = started("OpenDrawer", [0])
+    joint = lanes.scenes[0].model.joint("drawer").qposadr[0]
+    assert lanes.geometry(all_of(lanes)).joints[0, 0] == 0
+    assert not lanes.status(all_of(lanes)).success[0]
+    row = lanes.physics.rows[0].copy()
+    lanes.physics.qpos[0, joint] = lanes.scenes[0].plan.parts[0].unit
+    lanes.put_rows(all_of(lanes), lanes.physics.rows)
+    assert lanes.geometry(all_of(lanes)).joints[0, 0] == pytest.approx(1)
+    assert lanes.status(all_of(lanes)).success[0]
+    lanes.put_rows(all_of(lanes), row)
+    assert not lanes.status(all_of(lanes)).success[0]
+
+
 def test_contacts_are_those_of_the_state_asked_about_and_only_where_asked() -> None:
     lanes = started("PnPCounterToSink", range(3))
     follow_expert(lanes, 2)

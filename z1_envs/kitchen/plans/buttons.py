@@ -6,6 +6,7 @@ The robot stands a little to one side, so that its arm comes to the button strai
 import numpy as np
 
 from z1_envs.kitchen.clutter import draw_clutter
+from z1_envs.kitchen.fixtures.cabinet import RIGHT_ANGLE
 from z1_envs.kitchen.fixtures.coffee_machine import FOOT_HEIGHT, RECEPTACLE, CoffeeMachine
 from z1_envs.kitchen.fixtures.microwave import PANEL_WIDTH, Microwave
 from z1_envs.kitchen.objects import mugs
@@ -77,7 +78,7 @@ def _microwave(task: str, kitchen: Kitchen, button: str, rng: np.random.Generato
         task=task,
         kitchen=kitchen,
         fixtures=(microwave,),
-        parts=(Part(target=button, goal=button, joint="door"),),
+        parts=(Part(target=button, goal=button, joint="door", unit=RIGHT_ANGLE),),
         clear=reserved,
         wall_clear=reserved,
         clutter=draw_clutter(rng, (microwave.y - uniform(rng, 0.5, 0.6), microwave.y + uniform(rng, 0.5, 0.6))),

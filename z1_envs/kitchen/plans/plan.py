@@ -20,7 +20,7 @@ from z1_envs.kitchen.shapes import Point
 from z1_envs.kitchen.styles import Style
 
 # To be raised with every change of what a plan compiles to: the robot, the fixtures' shapes, the solver's settings.
-SCENE_VERSION = 2
+SCENE_VERSION = 3
 
 Split = Literal["train", "test", "all"]
 Thing = TypeVar("Thing")
