@@ -81,7 +81,9 @@ class SceneOptions:
                 continue
             if not isinstance(chosen, tuple):
                 raise ValueError(f"{what}s must be a tuple of names, or None for the split's own; got {chosen!r}")
-            if len(chosen) == 0 or not all(isinstance(name, str) and name in known for name in chosen):
+            if len(chosen) == 0:
+                raise ValueError(f"{what}s is empty; name at least one of {', '.join(known)}")
+            if not all(isinstance(name, str) and name in known for name in chosen):
                 raise ValueError(f"unknown {what} in {list(chosen)}; there are {', '.join(known)}")
 
     @property

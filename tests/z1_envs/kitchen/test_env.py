@@ -88,7 +88,7 @@ BAD_OPTIONS = [
     ({"layouts": ["galley", "loft"]}, r"unknown layout in \['galley', 'loft'\]; there are galley, corner_left"),
     ({"layouts": "galley"}, r"layouts takes a sequence of names, got the text 'galley': write \['galley'\]"),
     ({"layouts": 3}, "layouts takes a sequence of names, or None for the split's own; got 3"),
-    ({"styles": []}, r"unknown style in \[\]; there are"),
+    ({"styles": []}, "styles is empty; name at least one of "),
     ({"backend": "robocasa"}, "backend='kitchen', or 'auto'"),
     ({"backend": "gazebo"}, "backend must be 'auto', 'kitchen' or 'robocasa', got 'gazebo'"),
 ]
