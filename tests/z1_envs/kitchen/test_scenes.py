@@ -15,12 +15,13 @@ from tests.z1_envs.kitchen.play import TASKS, all_of, robot_touches, started
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.layouts import LAYOUTS
 from z1_envs.kitchen.objects import select
-from z1_envs.kitchen.physics import check_sizes
+from z1_envs.kitchen.physics import PoolPhysics, check_sizes, mujoco_batch
 from z1_envs.kitchen.plans import plan as plan_module
 from z1_envs.kitchen.scene import SceneOptions, make_scene
 from z1_envs.tasks import get_task
 
 ROOT = Path(__file__).parents[3]
+needs_batch = pytest.mark.skipif(mujoco_batch is None, reason="mujoco.batch came with MuJoCo 3.17")
 NUM_SEEDS = 24
 ALL = SceneOptions(split="all")
 
@@ -47,6 +48,19 @@ def test_a_seed_is_the_same_scene_in_another_process() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"},
     )  # fmt: skip
     assert other.stdout.strip() == fingerprint()
+
+
+@needs_batch
+@pytest.mark.parametrize("task", TASKS)
+def test_a_seed_is_the_same_first_observation_on_both_stepping_paths(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batched = started(task, [0, 1])
+    monkeypatch.setattr("z1_envs.kitchen.lanes.make_physics", PoolPhysics)
+    pooled = started(task, [0, 1])
+    assert isinstance(pooled.physics, PoolPhysics)
+    for key, rows in batched.observe(all_of(batched)).items():
+        assert pooled.observe(all_of(pooled))[key].tobytes() == rows.tobytes()
 
 
 @pytest.mark.parametrize("task", TASKS)
