@@ -24,6 +24,9 @@ ONLY_IN = {
     "ray": ("z1_agent/distributed.py",),
 }
 
+# Files that hand on the arguments of another library's functions, whose names are not ours to list.
+FORWARDERS = {"z1_envs/robocasa/compat.py"}
+
 # What may be imported inside functions, with the reason: optional packages, so that the rest of the house
 # works without them.
 LATE_IMPORTS = {
@@ -161,6 +164,7 @@ def test_the_agents_map_names_every_module() -> None:
         "z1_envs/kitchen/fixtures",
         "z1_envs/kitchen/plans",
         "z1_envs/kitchen/experts",
+        "z1_envs/robocasa",
         "z1_agent",
         "z1_agent/commands",
     ],
@@ -179,7 +183,7 @@ def test_every_module_is_on_its_package_s_map(package: str) -> None:
 def test_no_function_swallows_keywords(path: Path) -> None:
     for node in ast.walk(tree_of(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            assert node.args.kwarg is None, (
+            assert node.args.kwarg is None or name_of(path) in FORWARDERS, (
                 f"{name_of(path)}:{node.lineno} {node.name} takes **{node.args.kwarg.arg}; name its arguments"
             )
 

@@ -24,6 +24,7 @@ Where things are:
     lerobot_statistics     what LeRobot wants to know of every feature
     opengl                 which OpenGL backend MuJoCo can load here
     kitchen/               the embedded simulator, with scripted experts and their demonstrations
+    robocasa/              the official one: adapters between its releases, assets; its envs are to come
 """
 
 import os

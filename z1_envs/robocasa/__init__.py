@@ -1,0 +1,12 @@
+"""The official RoboCasa behind the contract of the embedded kitchen. Needs the extra `robocasa`.
+
+The only folder that imports robocasa or robosuite. In the order of what uses what:
+
+compat                        what RoboCasa v1.0.1 expects of robosuite and the released 1.5.2 lacks
+mjcf                          model files of boxes and cylinders, as RoboCasa reads them
+fixture_models object_models  stand-ins for its fixtures and for what stands on them
+catalogue                     which kinds, styles, textures and categories RoboCasa asks for
+assets                        which official packs are missing; writing the stand-in pack
+
+Importing RoboCasa fixes where it looks for assets and which OpenGL backend it uses: `compat.load` is the door.
+"""

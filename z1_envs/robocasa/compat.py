@@ -1,0 +1,153 @@
+"""Importing RoboCasa: what has to be decided before, and three differences between releases of robosuite.
+
+RoboCasa v1.0.1 was written against robosuite's master branch. The released robosuite 1.5.2 carries the same version
+number, so no pin can tell them apart: each adapter looks whether it is needed, and does nothing on master.
+"""
+
+import functools
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+COMMAND = 'pip install "z1-robocasa[robocasa]"'
+ASSETS_VARIABLE = "ROBOCASA_ASSETS_PATH"
+_MUJOCO_BELOW = (3, 10)
+_LEGACY_BASE = "JOINT_VELOCITY_LEGACY"
+
+
+class RoboCasaError(ImportError):
+    """RoboCasa cannot be used here; the message ends with what mends it."""
+
+
+def check_installed() -> None:
+    """Raises RoboCasaError, with the command to type, for a missing package or a mujoco that is too new.
+
+    Imports nothing.
+    """
+    for package in ("robosuite", "robocasa"):
+        if importlib.util.find_spec(package) is None:
+            raise RoboCasaError(f"the official backend needs {package}, which is not installed: {COMMAND}")
+    found = importlib.metadata.version("mujoco")
+    if tuple(int(part) for part in found.split(".")[:2]) >= _MUJOCO_BELOW:
+        raise RoboCasaError(
+            f"robosuite 1.5.2 does not run on mujoco {found}, it needs one below 3.10: pip install 'mujoco>=3.8,<3.10'"
+        )
+
+
+def installed_assets() -> Path:
+    """The assets folder inside the installed package, incomplete until official assets are downloaded into it.
+
+    Imports nothing, so that the folder that RoboCasa uses can still be chosen.
+    """
+    check_installed()
+    spec = importlib.util.find_spec("robocasa")
+    if spec is None or not spec.submodule_search_locations:
+        raise RoboCasaError(f"robocasa is installed without its files: {COMMAND}")
+    return Path(next(iter(spec.submodule_search_locations))) / "models" / "assets"
+
+
+def load(assets: Path | None = None) -> ModuleType:
+    """RoboCasa, imported with `assets` as its folder of assets (None: what the environment variable says), adapted.
+
+    Raises RoboCasaError where it was imported with another folder before: it cannot change that.
+    """
+    check_installed()
+    if assets is not None and "robocasa" not in sys.modules:
+        os.environ[ASSETS_VARIABLE] = str(assets.resolve())
+    import robocasa
+    import robocasa.models  # pyright: ignore[reportMissingImports]
+
+    if assets is not None and Path(robocasa.models.assets_root).resolve() != assets.resolve():
+        raise RoboCasaError(
+            f"RoboCasa was imported with the assets in {robocasa.models.assets_root}, asked for are those in {assets}: "
+            f"use one folder per process, or set {ASSETS_VARIABLE} before Python starts"
+        )
+    adapt()
+    return robocasa
+
+
+def adapt() -> list[str]:
+    """Mends what this robosuite lacks; the names of the adapters that were needed. Idempotent."""
+    adapters = (_accept_load_model_on_init, _accept_physics_flags, _know_legacy_base)
+    return [adapter.__name__.lstrip("_") for adapter in adapters if adapter()]
+
+
+def _accept_load_model_on_init() -> bool:
+    """RoboCasa's Kitchen passes `load_model_on_init=False` (environments/kitchen/kitchen.py:522).
+
+    The released constructor builds a model that the first reset throws away: about 1 s, once per env. While it does,
+    Kitchen asks for `sim` before there is one (_load_model → _destroy_sim, kitchen.py:749), hence the class attribute.
+    """
+    from robosuite.environments.manipulation.manipulation_env import ManipulationEnv  # pyright: ignore[reportMissingImports]
+
+    if not _lacks(ManipulationEnv.__init__, "load_model_on_init"):
+        return False
+    original = ManipulationEnv.__init__
+
+    @functools.wraps(original)
+    def init(self: Any, *args: Any, load_model_on_init: bool = True, **keywords: Any) -> None:
+        original(self, *args, **keywords)
+
+    ManipulationEnv.__init__ = init
+    ManipulationEnv.sim = None
+    return True
+
+
+def _accept_physics_flags() -> bool:
+    """RoboCasa asks ManipulationTask for multi-contact collisions (environments/kitchen/kitchen.py:639-640).
+
+    Sleeping islands, which MuJoCo has from 3.4 on, are never asked for; here they are refused.
+    """
+    from robosuite.models.tasks.manipulation_task import ManipulationTask  # pyright: ignore[reportMissingImports]
+
+    if not _lacks(ManipulationTask.__init__, "enable_multiccd"):
+        return False
+    original = ManipulationTask.__init__
+
+    @functools.wraps(original)
+    def init(
+        self: Any, *args: Any, enable_multiccd: bool = False, enable_sleeping_islands: bool = False, **keywords: Any
+    ) -> None:
+        if enable_sleeping_islands:
+            raise ValueError("this robosuite has no sleeping islands: leave enable_sleeping_islands False")
+        original(self, *args, **keywords)
+        if enable_multiccd:
+            option = self.root.find("option")
+            flag = option.find("flag")
+            if flag is None:
+                flag = ElementTree.SubElement(option, "flag")
+            flag.set("multiccd", "enable")
+
+    ManipulationTask.__init__ = init
+    return True
+
+
+def _know_legacy_base() -> bool:
+    """RoboCasa asks for the base controller `JOINT_VELOCITY_LEGACY` (environments/kitchen/kitchen.py:491).
+
+    The released `JOINT_VELOCITY` moves along the axes that RoboCasa v0.2 had: forward, side, yaw.
+    """
+    from robosuite.controllers.parts import controller_factory  # pyright: ignore[reportMissingImports]
+
+    factory = controller_factory.mobile_base_controller_factory
+    if hasattr(factory, "__wrapped__") or _LEGACY_BASE in inspect.getsource(factory):
+        return False
+
+    @functools.wraps(factory)
+    def with_legacy(name: str, params: dict[str, Any]) -> Any:
+        return factory("JOINT_VELOCITY" if name == _LEGACY_BASE else name, params)
+
+    controller_factory.mobile_base_controller_factory = with_legacy
+    return True
+
+
+def _lacks(function: Callable[..., Any], argument: str) -> bool:
+    # What an adapter put there has the argument in its own signature, not in that of what it wraps.
+    return not hasattr(function, "__wrapped__") and argument not in inspect.signature(function).parameters
