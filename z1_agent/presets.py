@@ -71,16 +71,32 @@ class TrainConfig:
             raise ValueError(f"seed must not be negative, got {self.seed}")
 
 
+# Horizons of training [steps] where the default is short: about twice what the scripted expert takes.
+LONG_HORIZONS = {
+    "OpenSingleDoor": 160,
+    "CoffeeSetupMug": 200,
+    "CoffeeServeMug": 160,
+    "CloseDoubleDoor": 200,
+    "PnPCounterToCab": 200,
+    "PnPCabToCounter": 200,
+    "PnPCounterToMicrowave": 200,
+    "PnPMicrowaveToCounter": 200,
+    "OpenDoubleDoor": 300,
+}
+
+
 def cpu(task: str) -> TrainConfig:
     """Minutes on two cores: the nano policy on privileged state."""
-    return TrainConfig(task=task)
+    name = get_task(task).name
+    return TrainConfig(task=name, horizon=LONG_HORIZONS[name]) if name in LONG_HORIZONS else TrainConfig(task=name)
 
 
 def smoke(task: str) -> TrainConfig:
     """Every stage in seconds, to see that it runs. It learns next to nothing."""
+    config = cpu(task)
     return dataclasses.replace(
-        cpu(task),
-        horizon=60,
+        config,
+        horizon=config.horizon if config.task in LONG_HORIZONS else 60,
         sft=SftConfig(
             num_demos=4,
             batch_size=32,

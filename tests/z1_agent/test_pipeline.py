@@ -31,6 +31,8 @@ from z1_agent.sft import SftConfig
 from z1_envs.evaluate import Report
 from z1_envs.kitchen import env as kitchen_env
 from z1_envs.kitchen.cameras import RenderError
+from z1_envs.kitchen.demos import collect
+from z1_envs.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 CONFIG = smoke("CloseSingleDoor")
@@ -296,3 +298,9 @@ def test_the_first_interrupt_asks_and_the_second_aborts(capsys: pytest.CaptureFi
             os.kill(os.getpid(), signal.SIGINT)
     assert "Ctrl-C again aborts" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_horizon_of_training_leaves_the_expert_time_to_show_the_task(task: str) -> None:
+    demos = collect(task, num_episodes=8, seed=100, horizon=cpu(task).horizon)
+    assert demos.attempts <= 16, "a third round: more than half of the episodes were lost"
