@@ -44,24 +44,24 @@ _UNUSABLE = ("textures/", "models/assets/", "/robosuite/")
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """One official pack. size: of the download [GB], about; probe: a folder inside the assets that it fills."""
+    """One official pack. download: size of its archive [MB], None where nobody publishes it; probe: what it fills."""
 
     name: str
-    size: float
+    download: int | None
     probe: str
 
-    @property
-    def command(self) -> str:
-        """What downloads it."""
-        return f"robocasa-download-assets --type {self.name} -y"
+    def __str__(self) -> str:
+        size = "size not published" if self.download is None else f"{self.download} MB"
+        return f"{self.name} ({size})"
 
 
-# Sizes as RoboCasa's documentation of v1.0 gives them, rounded; all tasks need all: objects are drawn from both zoos.
+# All tasks need all of them: every scene has textures and appliances, and objects are drawn from both zoos.
+# Sizes: the archives of May 2026, as mirrors of them list them.
 PACKS = (
-    Pack(name="tex", size=0.1, probe="textures"),
-    Pack(name="fixtures_lw", size=6.0, probe="fixtures/microwaves"),
-    Pack(name="objs_objaverse", size=1.0, probe="objects/objaverse"),
-    Pack(name="objs_lw", size=3.0, probe="objects/lightwheel"),
+    Pack(name="tex", download=None, probe="textures"),
+    Pack(name="fixtures_lw", download=530, probe="fixtures/microwaves"),
+    Pack(name="objs_objaverse", download=None, probe="objects/objaverse"),
+    Pack(name="objs_lw", download=792, probe="objects/lightwheel"),
 )
 
 
@@ -91,12 +91,11 @@ def check_assets(task: str, folder: Path) -> None:
     """Raises FileNotFoundError that names what `task` lacks in `folder`, its size, and the command."""
     missing = missing_packs(task, folder)
     if missing:
-        names = ", ".join(f"{pack.name} (about {pack.size:g} GB)" for pack in missing)
         types = " ".join(pack.name for pack in missing)
         raise FileNotFoundError(
-            f"{get_task(task).name} needs assets that are not in {folder}: {names}. Download them: "
-            f"robocasa-download-assets --type {types} -y; or write a pack of plain geoms: "
-            f"python -m z1_envs.robocasa.assets FOLDER, then export {ASSETS_VARIABLE}=FOLDER"
+            f"{get_task(task).name} needs assets that are not in {folder}: {', '.join(map(str, missing))}; all packs "
+            f"together are about 10 GB. Download them: robocasa-download-assets --type {types} -y; or write plain "
+            f"stand-ins: python -m z1_envs.robocasa FOLDER, then export {ASSETS_VARIABLE}=FOLDER"
         )
 
 
@@ -148,8 +147,8 @@ def _write_pack(folder: Path, package_assets: Path) -> None:
     for category in categories(package_assets):
         for variant in range(VARIANTS):
             model = build_object(category.name, category.types, variant, shrink=category.scale)
-            base = Path(category.folder).name
-            place = folder / "objects" / category.folder / f"{base}_{variant}"
+            # Not the category's name with a number: RoboCasa excludes official models by such names.
+            place = folder / "objects" / category.folder / f"plain_{variant}"
             _write((place / "lid" if category.is_lid else place) / "model.xml", model.text().encode())
     _write_json(folder / MANIFEST, {"version": STAND_IN_VERSION, "made_of": "primitive geoms"})
 

@@ -4,19 +4,23 @@ RoboCasa v1.0.1 was written against robosuite's master branch. The released robo
 number, so no pin can tell them apart: each adapter looks whether it is needed, and does nothing on master.
 """
 
+import contextlib
 import functools
 import importlib.metadata
 import importlib.util
 import inspect
+import io
+import logging
 import os
 import sys
+import warnings
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-COMMAND = 'pip install "z1-robocasa[robocasa]"'
+COMMAND = 'pip install -e ".[robocasa]"'
 ASSETS_VARIABLE = "ROBOCASA_ASSETS_PATH"
 _MUJOCO_BELOW = (3, 10)
 _LEGACY_BASE = "JOINT_VELOCITY_LEGACY"
@@ -61,8 +65,10 @@ def load(assets: Path | None = None) -> ModuleType:
     check_installed()
     if assets is not None and "robocasa" not in sys.modules:
         os.environ[ASSETS_VARIABLE] = str(assets.resolve())
-    import robocasa
-    import robocasa.models  # pyright: ignore[reportMissingImports]
+    with _hushed():
+        import robocasa
+        import robocasa.models  # pyright: ignore[reportMissingImports]
+    logging.getLogger("robosuite_logs").setLevel(logging.WARNING)  # it tells of every file that it reads
 
     if assets is not None and Path(robocasa.models.assets_root).resolve() != assets.resolve():
         raise RoboCasaError(
@@ -146,6 +152,19 @@ def _know_legacy_base() -> bool:
 
     controller_factory.mobile_base_controller_factory = with_legacy
     return True
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Without the dozen remarks of both packages on private macro files and robots that are not installed."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _lacks(function: Callable[..., Any], argument: str) -> bool:

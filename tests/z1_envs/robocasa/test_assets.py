@@ -1,0 +1,103 @@
+"""The stand-in pack: whole, the same every time, and refused where it would do harm. The preflight's messages."""
+
+import hashlib
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import mujoco
+import pytest
+
+from z1_envs.robocasa import assets, catalogue, compat, object_models
+from z1_envs.robocasa.__main__ import main
+from z1_envs.tasks import TASKS
+
+pytestmark = pytest.mark.robocasa
+pytest.importorskip("robosuite", reason="needs the extra `robocasa`", exc_type=ImportError)
+
+
+def digest(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_two_packs_are_equal_file_by_file(tmp_path: Path) -> None:
+    first, second = (digest(assets.write_stand_in(tmp_path / name)) for name in ("a", "b"))
+    assert first == second
+    assert len(first) > 500
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(FileExistsError, match="not empty: choose a new folder"):
+        assets.write_stand_in(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_pack_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(assets, "categories", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        assets.write_stand_in(tmp_path / "pack")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["textures/pack", "models/assets/pack", "robosuite/pack"])
+def test_paths_that_robocasa_would_rewrite_are_refused(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(ValueError, match="choose another folder"):
+        assets.write_stand_in(tmp_path / folder)
+
+
+def test_every_model_is_one_that_mujoco_compiles(pack: Path) -> None:
+    models = [path for part in ("objects", *(f"fixtures/{kind.folder}" for kind in catalogue.KINDS.values()))
+              for path in (pack / part).rglob("model.xml")]  # fmt: skip
+    assert len(models) > 400
+    for path in models:
+        mujoco.MjModel.from_xml_path(str(path))
+
+
+def test_solids_are_touched_and_seen_alike(pack: Path) -> None:
+    # Cameras show group 1 only, contacts come from group 0 only: both have to be the same shape.
+    for path in (pack / "fixtures" / "microwaves").rglob("model.xml"):
+        geoms = [geom.attrib for geom in ElementTree.parse(path).iter("geom") if "reg_" not in geom.get("name", "")]
+        shapes = [{tuple(sorted((key, geom[key]) for key in ("type", "pos", "size"))) for geom in geoms
+                   if geom["group"] == group} for group in "01"]  # fmt: skip
+        assert shapes[0] == shapes[1]
+
+
+def test_categories_are_those_that_robocasa_draws_from(pack: Path) -> None:
+    compat.load(pack)
+    from robocasa.models.objects.kitchen_objects import OBJ_CATEGORIES
+
+    expected = {(name, registry) for name, row in OBJ_CATEGORIES.items() for registry in row
+                if registry in catalogue.REGISTRIES}  # fmt: skip
+    found = catalogue.categories(compat.installed_assets())
+    assert len(found) == len(expected)
+    assert {category.name for category in found} == {name for name, _ in expected}
+    for name, registry in sorted(expected):
+        paths = OBJ_CATEGORIES[name][registry].mjcf_paths
+        assert len(paths) == object_models.VARIANTS, f"{name} in {registry}: {paths}"
+
+
+def test_a_stand_in_serves_all_tasks_and_says_what_it_is(pack: Path) -> None:
+    assert assets.is_stand_in(pack)
+    assert not assets.is_stand_in(compat.installed_assets())
+    for task in TASKS:
+        assets.check_assets(task, pack)
+
+
+def test_what_is_missing_is_named_with_its_size_and_the_command(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"OpenDrawer needs .*fixtures_lw \(530 MB\).*--type tex fixtures_lw"):
+        assets.check_assets("OpenDrawer", tmp_path)
+    (tmp_path / "textures" / "wood").mkdir(parents=True)
+    assert [pack.name for pack in assets.missing_packs("OpenDrawer", tmp_path)] == [
+        "fixtures_lw", "objs_objaverse", "objs_lw"]  # fmt: skip
+    with pytest.raises(ValueError, match="did you mean OpenDrawer"):
+        assets.check_assets("OpenDrawers", tmp_path)
+
+
+def test_the_command_writes_a_pack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "pack")]) == 0
+    assert f"export {compat.ASSETS_VARIABLE}={tmp_path / 'pack'}" in capsys.readouterr().out
+    assert main([]) == 2
