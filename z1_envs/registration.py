@@ -1,8 +1,10 @@
 """From an id to an env: which backend serves it, and Gymnasium's registry."""
 
+import difflib
+import inspect
 import logging
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import gymnasium as gym
 
@@ -29,7 +31,7 @@ def make_env(
     styles: Sequence[str] | None = None,
     render_mode: str | None = None,
 ) -> gym.Env:
-    """One env of `task`. See `KitchenEnv` and `SceneOptions`; the entry point of `gymnasium.make`."""
+    """One env of `task`: what `gymnasium.make` returns. See `KitchenEnv` and `SceneOptions`."""
     _check_backend(backend)
     return KitchenEnv(
         get_task(task).name,
@@ -55,9 +57,7 @@ def make_vec_env(
     styles: Sequence[str] | None = None,
     num_threads: int | None = None,
 ) -> BranchVectorEnv:
-    """A branching vector env of `task`. See `KitchenVectorEnv` and `SceneOptions`; the entry point of
-    `gymnasium.make_vec`.
-    """
+    """A branching vector env: what `gymnasium.make_vec` returns. See `KitchenVectorEnv` and `SceneOptions`."""
     _check_backend(backend)
     return KitchenVectorEnv(
         get_task(task).name,
@@ -71,13 +71,25 @@ def make_vec_env(
     )
 
 
+def env_from_options(**options: Any) -> gym.Env:
+    """`make_env`, after unknown options have been refused by name; the entry point of `gymnasium.make`."""
+    _check_options(options, make_env)
+    return make_env(**options)
+
+
+def vec_env_from_options(**options: Any) -> BranchVectorEnv:
+    """`make_vec_env`, after unknown options have been refused by name; the entry point of `gymnasium.make_vec`."""
+    _check_options(options, make_vec_env)
+    return make_vec_env(**options)
+
+
 def register_tasks() -> None:
     """Registers `Z1-RoboCasa-<Task>` for all 24 tasks."""
     for task in TASKS.values():
         gym.register(
             task.env_id,
-            entry_point=f"{__name__}:{make_env.__name__}",
-            vector_entry_point=f"{__name__}:{make_vec_env.__name__}",
+            entry_point=f"{__name__}:{env_from_options.__name__}",
+            vector_entry_point=f"{__name__}:{vec_env_from_options.__name__}",
             kwargs={"task": task.name},
         )
 
@@ -93,6 +105,14 @@ def _scene_options(split: Split, layouts: Sequence[str] | None, styles: Sequence
         layouts=None if layouts is None else tuple(layouts),
         styles=None if styles is None else tuple(styles),
     )
+
+
+def _check_options(options: dict[str, Any], make: Callable[..., object]) -> None:
+    known = [name for name in inspect.signature(make).parameters if name != "task"]
+    for name in options.keys() - {*known, "task"}:
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        raise ValueError(f"unknown option {name!r}: {hint}There are {', '.join(known)}")
 
 
 def _check_backend(backend: str) -> None:

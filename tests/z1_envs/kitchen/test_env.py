@@ -124,8 +124,12 @@ def test_scenes_take_tuples_of_names_and_seeds_from_0_on() -> None:
 
 
 def test_unknown_options_and_tasks_are_refused_by_name() -> None:
-    with pytest.raises(TypeError, match="colour"):
+    with pytest.raises(ValueError, match=r"unknown option 'colour': There are backend, obs, horizon, .*styles"):
         make(colour="red")
+    with pytest.raises(ValueError, match="unknown option 'style': did you mean 'styles'"):
+        make(style="sage")
+    with pytest.raises(ValueError, match="unknown option 'group': .*num_envs, group_size, backend"):
+        gym.make_vec("z1_envs:Z1-RoboCasa-OpenDrawer", num_envs=2, group=2)
     with pytest.raises(ValueError, match=r"unknown task 'OpenDrawr': did you mean OpenDrawer"):
         KitchenEnv("OpenDrawr")
     with pytest.raises(NameNotFound, match="Z1-RoboCasa-OpenDrawer"):
