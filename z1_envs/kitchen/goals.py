@@ -32,7 +32,7 @@ MUG_ASIDE, MUG_HEIGHT = 0.04, 0.10  # [m] from the dispenser's place (accessorie
 MICROWAVE_DOOR_AJAR = 0.005  # share of a right angle; more turns it off (microwave.py:114)
 MANIPULATION_REACH = 0.08  # [m] ours: closer to where it works than this, the gripper is manipulating
 PUSH_REACH = 0.12  # [m] ours: the same where a door is pushed shut
-# A box round hand and fingers in the gripper's frame [m], 2 cm larger than they are: from a button's middle to its corner.
+# A box round hand and fingers in the gripper's frame [m], 2 cm larger than they are: half a button, to its corner.
 _HAND_LOW, _HAND_HIGH = np.array([-0.045, -0.12, -0.13]), np.array([0.045, 0.12, 0.031])
 
 
