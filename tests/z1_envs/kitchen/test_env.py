@@ -128,7 +128,7 @@ def test_unknown_options_and_tasks_are_refused_by_name() -> None:
         make(colour="red")
     with pytest.raises(ValueError, match="unknown option 'style': did you mean 'styles'"):
         make(style="sage")
-    with pytest.raises(ValueError, match="unknown option 'group': .*num_envs, group_size, backend"):
+    with pytest.raises(ValueError, match=r"unknown option 'group': .*num_envs, group_size, backend"):
         gym.make_vec("z1_envs:Z1-RoboCasa-OpenDrawer", num_envs=2, group=2)
     with pytest.raises(ValueError, match=r"unknown task 'OpenDrawr': did you mean OpenDrawer"):
         KitchenEnv("OpenDrawr")
