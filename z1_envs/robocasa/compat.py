@@ -24,6 +24,8 @@ COMMAND = 'pip install -e ".[robocasa]"'
 ASSETS_VARIABLE = "ROBOCASA_ASSETS_PATH"
 _MUJOCO_BELOW = (3, 10)
 _LEGACY_BASE = "JOINT_VELOCITY_LEGACY"
+# What robosuite's constructor calls to build the model (robosuite/environments/base.py:147-167).
+_BUILDERS = ("_load_model", "_initialize_sim", "initialize_renderer", "_reset_internal", "_setup_observables")
 
 
 class RoboCasaError(ImportError):
@@ -65,9 +67,12 @@ def load(assets: Path | None = None) -> ModuleType:
     check_installed()
     if assets is not None and "robocasa" not in sys.modules:
         os.environ[ASSETS_VARIABLE] = str(assets.resolve())
+    chosen = os.environ.get("MUJOCO_GL")
     with _hushed():
         import robocasa
         import robocasa.models  # pyright: ignore[reportMissingImports]
+    if chosen is not None:
+        os.environ["MUJOCO_GL"] = chosen  # robosuite writes "egl" there, whatever was chosen (binding_utils.py:37)
     logging.getLogger("robosuite_logs").setLevel(logging.WARNING)  # it tells of every file that it reads
 
     if assets is not None and Path(robocasa.models.assets_root).resolve() != assets.resolve():
@@ -88,10 +93,12 @@ def adapt() -> list[str]:
 def _accept_load_model_on_init() -> bool:
     """RoboCasa's Kitchen passes `load_model_on_init=False` (environments/kitchen/kitchen.py:522).
 
-    The released constructor builds a model that the first reset throws away: about 1 s, once per env. While it does,
-    Kitchen asks for `sim` before there is one (_load_model → _destroy_sim, kitchen.py:749), hence the class attribute.
+    Master then leaves the building to the first reset. The released constructor builds a model that this reset throws
+    away (about 1 s) and in doing so asks for `sim` before there is one (_load_model → _destroy_sim, kitchen.py:749).
     """
-    from robosuite.environments.manipulation.manipulation_env import ManipulationEnv  # pyright: ignore[reportMissingImports]
+    from robosuite.environments.manipulation.manipulation_env import (  # pyright: ignore[reportMissingImports]
+        ManipulationEnv,
+    )
 
     if not _lacks(ManipulationEnv.__init__, "load_model_on_init"):
         return False
@@ -99,7 +106,13 @@ def _accept_load_model_on_init() -> bool:
 
     @functools.wraps(original)
     def init(self: Any, *args: Any, load_model_on_init: bool = True, **keywords: Any) -> None:
-        original(self, *args, **keywords)
+        if not load_model_on_init:
+            vars(self).update(dict.fromkeys(_BUILDERS, dict))  # the instance's own hide the class's
+        try:
+            original(self, *args, **keywords)
+        finally:
+            for name in _BUILDERS:
+                vars(self).pop(name, None)
 
     ManipulationEnv.__init__ = init
     ManipulationEnv.sim = None

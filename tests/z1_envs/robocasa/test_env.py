@@ -1,0 +1,156 @@
+"""RoboCasa's own tasks, for real, on the stand-in pack."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from z1_envs.layout import ACTION, STATE
+from z1_envs.robocasa.env import RoboCasaEnv, observation_space
+from z1_envs.tasks import TASKS
+
+STILL = np.zeros(ACTION.width, np.float32)
+
+
+def test_wrong_arguments_are_refused_before_robocasa_is_looked_for() -> None:
+    with pytest.raises(ValueError, match="did you mean OpenDrawer"):
+        RoboCasaEnv("OpenDrawers")
+    with pytest.raises(ValueError, match="obs must be 'state' or 'pixels', got 'scene'"):
+        observation_space("scene", 128)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"image_px must lie in \[32, 640\]"):
+        observation_space("pixels", 8)
+    with pytest.raises(ValueError, match="layouts takes a sequence of numbers"):
+        RoboCasaEnv("OpenDrawer", layouts="one")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"styles must lie in \[1, 60\], got 61"):
+        RoboCasaEnv("OpenDrawer", styles=[61])
+    with pytest.raises(ValueError, match="horizon must be a whole number"):
+        RoboCasaEnv("OpenDrawer", horizon=0)
+
+
+@pytest.mark.robocasa
+class TestWithRoboCasa:
+    @pytest.fixture(autouse=True)
+    def _installed(self, pack: Path) -> None:
+        self.pack = pack
+
+    def started(self, task: str = "OpenDrawer", *, horizon: int | None = None, seed: int = 0) -> RoboCasaEnv:
+        env = RoboCasaEnv(task, assets=self.pack, horizon=horizon, layouts=[1, 2, 11, 44])
+        env.reset(seed=seed)
+        return env
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("task", TASKS)
+    def test_all_24_reset_and_step(self, task: str) -> None:
+        env = RoboCasaEnv(task, assets=self.pack)
+        observation, info = env.reset(seed=1)
+        assert env.observation_space.contains(observation)
+        pattern = TASKS[task].instruction.split("{")[0]
+        assert info["instruction"].startswith(pattern), info["instruction"]
+        assert (info["success"], info["elapsed"], info["backend"], info["assets"]) == (False, 0, "robocasa", "stand-in")
+        for step in range(5):
+            observation, reward, terminated, truncated, info = env.step(STILL)
+            assert (reward, terminated, truncated, info["elapsed"]) == (0.0, False, False, step + 1)
+        env.close()
+
+    def test_gymnasium_s_check_passes(self) -> None:
+        env = RoboCasaEnv("OpenDrawer", assets=self.pack, layouts=[1])
+        check_env(env, skip_render_check=True)
+        env.close()
+
+    def test_a_seed_decides_everything(self) -> None:
+        env = self.started()
+        runs = []
+        for seed in (5, 6, 5):
+            np.random.default_rng().random()
+            observation, info = env.reset(seed=seed)
+            states = [observation["state"], *(env.step(STILL)[0]["state"] for _ in range(3))]
+            runs.append((info["scene_id"], np.array(states).tobytes()))
+        assert runs[0] == runs[2] != runs[1]
+        env.close()
+
+    @pytest.mark.slow
+    def test_another_process_draws_the_same_start(self) -> None:
+        code = (
+            "import sys, pathlib\nfrom z1_envs.robocasa.env import RoboCasaEnv\n"
+            "env = RoboCasaEnv('OpenDrawer', assets=pathlib.Path(sys.argv[1]), layouts=[1, 2, 11, 44])\n"
+            "observation, info = env.reset(seed=7)\nprint(info['scene_id'], observation['state'].tobytes().hex())\n"
+        )
+        command = [sys.executable, "-c", code, str(self.pack)]
+        run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+        env = self.started(seed=7)
+        observation, info = env.reset(seed=7)
+        assert run.stdout.split() == [info["scene_id"], observation["state"].tobytes().hex()]
+        env.close()
+
+    def test_numpy_s_global_stream_is_left_as_it_was(self) -> None:
+        before = np.random.get_state()[1].copy()  # noqa: NPY002  # pyright: ignore
+        self.started().close()
+        assert (np.random.get_state()[1] == before).all()  # noqa: NPY002  # pyright: ignore
+
+    def test_success_ends_the_episode_at_the_step_it_happens(self) -> None:
+        env = self.started()
+        official = env._env
+        # RoboCasa's own way to open it; what is tested is who notices.
+        official.drawer.open_door(env=official, min=1.0, max=1.0)
+        official.sim.forward()
+        _, reward, terminated, truncated, info = env.step(STILL)
+        assert (reward, terminated, truncated, info["success"]) == (1.0, True, False, True)
+        with pytest.raises(gym.error.ResetNeeded, match="call reset"):
+            env.step(STILL)
+        env.close()
+
+    def test_the_horizon_truncates(self) -> None:
+        env = self.started(horizon=2)
+        assert env.step(STILL)[2:4] == (False, False)
+        assert env.step(STILL)[2:4] == (False, True)
+        env.close()
+
+    def test_actions_move_what_their_names_say(self) -> None:
+        env = self.started()
+        before = env.step(STILL)[0]["state"]
+        action = STILL.copy()
+        action[ACTION["gripper"]] = 1.0  # closes
+        action[ACTION["eef_position"]] = (0.0, 0.0, 0.5)  # up, in the frame of the base
+        for _ in range(10):
+            after = env.step(action)[0]["state"]
+        width = [np.ptp(state[STATE["gripper_qpos"]]) for state in (before, after)]
+        assert width[1] < 0.3 * width[0]
+        rise = (after - before)[STATE["eef_position"]]
+        # Ten steps of 0.5 × 0.05 m, less what the arm lags behind.
+        assert 0.1 < rise[2] <= 0.26
+        assert abs(rise[:2]).max() < 0.05
+        env.close()
+
+    @pytest.mark.parametrize("bad", [np.zeros(11), np.full(12, np.nan), np.full(12, 1.5)])
+    def test_wrong_actions_change_nothing(self, bad: np.ndarray) -> None:
+        env = self.started()
+        before = env._env.sim.data.qpos.copy()
+        with pytest.raises(ValueError, match="action"):
+            env.step(bad)
+        assert (env._env.sim.data.qpos == before).all()
+        env.close()
+
+    def test_single_doors_are_cabinets_or_microwaves_and_double_doors_have_two(self) -> None:
+        env = self.started("OpenSingleDoor")
+        kinds = set()
+        for seed in range(6):
+            env.reset(seed=seed)
+            kinds.add(type(env._env.fxtr).__name__)
+        assert kinds == {"SingleCabinet", "Microwave"}
+        env.close()
+        double = self.started("CloseDoubleDoor")
+        assert type(double._env.fxtr).__name__ == "HingeCabinet"
+        assert len(double._env.fxtr.door_joint_names) == 2
+        double.close()
+
+    @pytest.mark.slow
+    def test_images_are_upright(self) -> None:
+        env = RoboCasaEnv("OpenDrawer", obs="pixels", image_px=64, assets=self.pack, layouts=[1], styles=[1])
+        observation, _ = env.reset(seed=0)
+        assert env.observation_space.contains(observation)
+        assert all(observation[key].std() > 5 for key in ("image_left", "image_right", "image_wrist"))
+        env.close()
