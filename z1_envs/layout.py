@@ -1,4 +1,4 @@
-"""The order of every flat vector: the 12-dim action and the 16-dim proprioceptive state.
+"""The order of every flat vector: the 12-dim action and the proprioceptive states of 16 and 25 entries.
 
 This is the only place that knows an order. Everything else asks for a part by name::
 
@@ -7,7 +7,7 @@ This is the only place that knows an order. Everything else asks for a part by n
     action = ACTION.join(parts)          # [..., 12]
 
 Sources: RoboCasa's PandaOmron in HYBRID_MOBILE_BASE (robosuite `default_pandaomron.json`) for the action,
-RoboCasa 1.0's LeRobot modality file for the state.
+RoboCasa 1.0's LeRobot modality file for the state, RLinf's π0 on RoboCasa for the wide one.
 """
 
 from collections.abc import Mapping
@@ -98,6 +98,24 @@ STATE = Layout(
         Part("gripper_qpos", 2, "m", "gripper"),
     ),
 )
+
+# Official backend only. Parts that STATE has too are the same numbers.
+STATE_25 = Layout(
+    "STATE_25",
+    (
+        Part("eef_position_world", 3, "m", "world"),
+        Part("eef_quaternion_world", 4, "xyzw", "world"),
+        Part("gripper_qpos", 2, "m", "gripper"),
+        Part("gripper_qvel", 2, "m/s", "gripper"),
+        Part("eef_position", 3, "m", "robot base"),
+        Part("eef_quaternion", 4, "xyzw", "robot base"),
+        Part("base_position", 3, "m", "world"),
+        Part("base_quaternion", 4, "xyzw", "world"),
+    ),
+)
+
+# Width → layout: what the option `state_width` chooses among.
+STATES = {layout.width: layout for layout in (STATE, STATE_25)}
 
 # Privileged, embedded kitchen only. `target` is what the gripper goes to (handle, push point, object), `goal` the
 # place it ends at; with two doors, those of the door that is due. Rotations are the first two columns of the matrix.

@@ -2,6 +2,7 @@
 
 The only folder that imports robocasa or robosuite. In the order of what uses what:
 
+options                       all that decides an env beside its task
 compat                        what RoboCasa v1.0.1 expects of robosuite and the released 1.5.2 lacks
 mjcf                          model files of boxes and cylinders, as RoboCasa reads them
 fixture_models object_models  stand-ins for its fixtures and for what stands on them

@@ -6,9 +6,8 @@ seeds, the flat spaces and the end of an episode. Not here: snapshots.
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,22 +15,22 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from z1_envs.actions import ActionCheck
-from z1_envs.arguments import check_whole
-from z1_envs.layout import ACTION, CAMERAS, STATE
+from z1_envs.layout import ACTION, CAMERAS, STATES
 from z1_envs.robocasa import compat
 from z1_envs.robocasa.assets import assets_folder, check_assets, is_stand_in
+from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.tasks import Task, get_task
 
-ObsMode = Literal["state", "pixels"]
-
 BACKEND = "robocasa"
-NUM_SCENES = 60  # layouts and styles are numbered from 1
+DEFAULT = RoboCasaOptions()
 _SEED_LIMIT = 2**63  # seeds that the env draws itself lie below
 _MAX_DRAWS = 20  # scenes drawn for one start before giving up
-_MIN_PX, _MAX_PX = 32, 640
 
-# Part of layout.STATE → RoboCasa's observation. Quaternions are xyzw in both.
+# Part of layout.STATE and STATE_25 → RoboCasa's observation. Quaternions are xyzw in both.
 _STATE_KEYS = {
+    "eef_position_world": "robot0_eef_pos",
+    "eef_quaternion_world": "robot0_eef_quat",
+    "gripper_qvel": "robot0_gripper_qvel",
     "base_position": "robot0_base_pos",
     "base_quaternion": "robot0_base_quat",
     "eef_position": "robot0_base_to_eef_pos",
@@ -53,35 +52,20 @@ class RoboCasaEnv(gym.Env):
 
     metadata: dict[str, Any] = {"render_modes": [], "render_fps": 20}  # noqa: RUF012 (gymnasium's)
 
-    def __init__(
-        self,
-        task: str,
-        *,
-        obs: ObsMode = "state",
-        horizon: int | None = None,
-        image_px: int = 128,
-        layouts: Sequence[int] | None = None,
-        styles: Sequence[int] | None = None,
-        assets: Path | None = None,
-    ):
-        """horizon [steps] None: the task's own. layouts, styles None: all 60. assets None: ROBOCASA_ASSETS_PATH's.
-
-        Raises ValueError for unknown tasks and options, RoboCasaError and FileNotFoundError for what is not installed
-        or downloaded, with the command; all before anything is built.
+    def __init__(self, task: str, options: RoboCasaOptions = DEFAULT):
+        """Raises ValueError for unknown tasks, RoboCasaError and FileNotFoundError for what is not installed or
+        downloaded, with the command; all before anything is built.
         """
         self._task: Task = get_task(task)
-        self.observation_space = observation_space(obs, image_px)
+        self.options = options
+        self.observation_space = observation_space(options)
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION.width,), np.float32)
-        for what, numbers in (("layouts", layouts), ("styles", styles)):
-            _check_numbers(what, numbers)
-        if horizon is not None:
-            check_whole("horizon", horizon, least=1)
-        self.horizon = self._task.horizon if horizon is None else horizon
+        self.horizon = self._task.horizon if options.horizon is None else options.horizon
         compat.check_installed()
-        check_assets(self._task.name, assets_folder() if assets is None else assets)
-        compat.load(assets)
-        self._px = image_px if obs == "pixels" else None
-        self._env = _make(self._task, layouts, styles, has_images=obs == "pixels")
+        check_assets(self._task.name, assets_folder() if options.assets is None else options.assets)
+        compat.load(options.assets)
+        self._px = options.image_px if options.obs == "pixels" else None
+        self._env = _make(self._task, options)
         self._action_check = ActionCheck(self.action_space, 1)
         self._lane = np.zeros(1, dtype=np.int32)
         self._running, self._elapsed, self.scene_id, self.instruction = False, 0, "", ""
@@ -147,14 +131,17 @@ class RoboCasaEnv(gym.Env):
         return bool(self._env._check_success())
 
     def _observation(self, official: Mapping[str, NDArray]) -> dict[str, NDArray]:
-        parts = {part: np.asarray(official[key], dtype=np.float32) for part, key in _STATE_KEYS.items()}
-        state = {"state": STATE.join(parts)}
+        layout = STATES[self.options.state_width]
+        parts = [np.asarray(official[_STATE_KEYS[part.name]], dtype=np.float32) for part in layout.parts]
+        state = {"state": np.concatenate(parts)}
         if self._px is None:
             return state
         # RoboCasa's images stand on their heads.
         images = {
-            key: np.ascontiguousarray(self._env.sim.render(camera_name=name, width=self._px, height=self._px)[::-1])
-            for key, name in CAMERAS.items()
+            key: np.ascontiguousarray(
+                self._env.sim.render(camera_name=CAMERAS[key], width=self._px, height=self._px)[::-1]
+            )
+            for key in self.options.cameras
         }
         return {**images, **state}
 
@@ -178,32 +165,16 @@ class RoboCasaEnv(gym.Env):
         return bool((self._gripper[geoms] & others[:, ::-1]).any())
 
 
-def observation_space(obs: ObsMode, image_px: int) -> spaces.Dict:
-    """`state` for obs="state"; three images and `state` for obs="pixels". Raises ValueError for others."""
-    if obs not in ("state", "pixels"):
-        raise ValueError(f"obs must be 'state' or 'pixels', got {obs!r}")
-    state = spaces.Box(-np.inf, np.inf, (STATE.width,), np.float32)
-    if obs == "state":
+def observation_space(options: RoboCasaOptions) -> spaces.Dict:
+    """`state` [16] or [25], and for obs="pixels" an image [px, px, 3] for each of the chosen cameras."""
+    state = spaces.Box(-np.inf, np.inf, (options.state_width,), np.float32)
+    if options.obs == "state":
         return spaces.Dict({"state": state})
-    check_whole("image_px", image_px, least=1)
-    if not _MIN_PX <= image_px <= _MAX_PX:
-        raise ValueError(f"image_px must lie in [{_MIN_PX}, {_MAX_PX}], got {image_px}")
-    image = spaces.Box(0, 255, (image_px, image_px, 3), np.uint8)
-    return spaces.Dict({**dict.fromkeys(CAMERAS, image), "state": state})
+    image = spaces.Box(0, 255, (options.image_px, options.image_px, 3), np.uint8)
+    return spaces.Dict({**dict.fromkeys(options.cameras, image), "state": state})
 
 
-def _check_numbers(what: str, numbers: Sequence[int] | None) -> None:
-    if numbers is None:
-        return
-    if isinstance(numbers, str) or not isinstance(numbers, Sequence) or not numbers:
-        raise ValueError(f"{what} takes a sequence of numbers in [1, {NUM_SCENES}], or None for all; got {numbers!r}")
-    for number in numbers:
-        check_whole(what, number, least=1)
-        if number > NUM_SCENES:
-            raise ValueError(f"{what} must lie in [1, {NUM_SCENES}], got {number}")
-
-
-def _make(task: Task, layouts: Sequence[int] | None, styles: Sequence[int] | None, *, has_images: bool) -> Any:
+def _make(task: Task, options: RoboCasaOptions) -> Any:
     """RoboCasa's env of `task`, without a scene yet."""
     import robosuite  # pyright: ignore[reportMissingImports]
     from robosuite.controllers import load_composite_controller_config  # pyright: ignore[reportMissingImports]
@@ -214,11 +185,11 @@ def _make(task: Task, layouts: Sequence[int] | None, styles: Sequence[int] | Non
         controller_configs=load_composite_controller_config(robot="PandaOmron"),
         use_camera_obs=False,
         has_renderer=False,
-        has_offscreen_renderer=has_images,
+        has_offscreen_renderer=options.obs == "pixels",
         renderer="mujoco",
         ignore_done=True,
-        layout_ids=None if layouts is None else list(layouts),
-        style_ids=None if styles is None else list(styles),
+        layout_ids=None if options.layouts is None else list(options.layouts),
+        style_ids=None if options.styles is None else list(options.styles),
     )
 
 
