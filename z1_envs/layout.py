@@ -10,7 +10,7 @@ Sources: RoboCasa's PandaOmron in HYBRID_MOBILE_BASE (robosuite `default_pandaom
 RoboCasa 1.0's LeRobot modality file for the state, RLinf's π0 on RoboCasa for the wide one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,6 +74,13 @@ class Layout:
                 )
         return np.concatenate([parts[part.name] for part in self.parts], axis=-1)
 
+    def reordered(self, name: str, order: Sequence[str]) -> "Layout":
+        """The same parts in another order. Raises ValueError where `order` does not name each part once."""
+        if sorted(order) != sorted(self._slices):
+            raise ValueError(f"{self.name} needs each of {', '.join(self._slices)} once; got {', '.join(order)}")
+        parts = {part.name: part for part in self.parts}
+        return Layout(name, tuple(parts[part] for part in order))
+
 
 # All entries lie in [-1, 1]. What ±1 means per control step of 50 ms:
 ACTION = Layout(
@@ -87,6 +94,9 @@ ACTION = Layout(
         Part("base_mode", 1, "sign", "none"),
     ),
 )
+
+# The order in RoboCasa 1.0's LeRobot datasets (groot_dataset_assets/PandaOmron_modality.json).
+ACTION_V1 = ACTION.reordered("ACTION_V1", ("base", "torso", "base_mode", "eef_position", "eef_rotation", "gripper"))
 
 STATE = Layout(
     "STATE",
@@ -141,4 +151,29 @@ CAMERAS = {
     "image_left": "robot0_agentview_left",
     "image_right": "robot0_agentview_right",
     "image_wrist": "robot0_eye_in_hand",
+}
+
+# The names in such a dataset's meta/modality.json → our parts.
+MODALITY_ACTION = {
+    "base_motion": ("base", "torso"),
+    "control_mode": ("base_mode",),
+    "end_effector_position": ("eef_position",),
+    "end_effector_rotation": ("eef_rotation",),
+    "gripper_close": ("gripper",),
+}
+MODALITY_STATE = {
+    "base_position": ("base_position",),
+    "base_rotation": ("base_quaternion",),
+    "end_effector_position_relative": ("eef_position",),
+    "end_effector_rotation_relative": ("eef_quaternion",),
+    "gripper_qpos": ("gripper_qpos",),
+}
+
+# Part of STATE → RoboCasa's observation; quaternions are xyzw in both.
+STATE_KEYS = {
+    "base_position": "robot0_base_pos",
+    "base_quaternion": "robot0_base_quat",
+    "eef_position": "robot0_base_to_eef_pos",
+    "eef_quaternion": "robot0_base_to_eef_quat",
+    "gripper_qpos": "robot0_gripper_qpos",
 }
