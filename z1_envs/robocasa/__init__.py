@@ -8,6 +8,10 @@ mjcf                          model files of boxes and cylinders, as RoboCasa re
 fixture_models object_models  stand-ins for its fixtures and for what stands on them
 catalogue                     which kinds, styles, textures and categories RoboCasa asks for
 assets                        which official packs are missing; writing the stand-in pack
+simulation                    one control step, what is seen and touched, without RoboCasa's observables
+snapshot_state                what a moment consists of
+scene                         a scene as a record that another process can hold
+env                           the env itself
 
 Importing RoboCasa fixes where it looks for assets and which OpenGL backend it uses: `compat.load` is the door.
 """

@@ -1,12 +1,14 @@
 """RoboCasa's own tasks as Gymnasium envs, behind the contract of the embedded kitchen's `KitchenEnv`.
 
-What RoboCasa computes is taken as it is: physics, controllers, observations, predicates, instructions. Ours are the
-seeds, the flat spaces and the end of an episode. Not here: snapshots.
+What RoboCasa computes is taken as it is: physics, controllers, sensors, predicates, instructions. Ours are the seeds,
+the flat spaces, the end of an episode, snapshots, and scenes that travel to other processes. Observations are of the
+end of a step; RoboCasa's own poses and images are of one substep (2 ms) before.
 """
 
 import contextlib
-import hashlib
+import functools
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -19,6 +21,10 @@ from z1_envs.layout import ACTION, CAMERAS, STATES
 from z1_envs.robocasa import compat
 from z1_envs.robocasa.assets import assets_folder, check_assets, is_stand_in
 from z1_envs.robocasa.options import RoboCasaOptions
+from z1_envs.robocasa.scene import Scene, check_scene, compressed, hold, model_sizes, model_text, scene_hash
+from z1_envs.robocasa.simulation import Simulation, check_contact, make_current
+from z1_envs.robocasa.snapshot_state import SimulationState, StateAccess
+from z1_envs.snapshot import SnapshotError
 from z1_envs.tasks import Task, get_task
 
 BACKEND = "robocasa"
@@ -47,8 +53,32 @@ _FIXTURES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EnvState:
+    """One moment of an env: RoboCasa's, what the env counts, and its random stream."""
+
+    simulation: SimulationState
+    elapsed: int
+    running: bool
+    stream: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Episode:
+    """What stays the same from one reset to the next. text: the model's; start: its first moment."""
+
+    scene_id: str
+    instruction: str
+    seed: int
+    draw: int
+    text: str
+    start: SimulationState
+    simulation: Simulation
+    access: StateAccess
+
+
 class RoboCasaEnv(gym.Env):
-    """One official RoboCasa env, on the assets that this process uses."""
+    """One official RoboCasa env, on the assets that this process uses. Snapshottable."""
 
     metadata: dict[str, Any] = {"render_modes": [], "render_fps": 20}  # noqa: RUF012 (gymnasium's)
 
@@ -68,101 +98,184 @@ class RoboCasaEnv(gym.Env):
         self._env = _make(self._task, options)
         self._action_check = ActionCheck(self.action_space, 1)
         self._lane = np.zeros(1, dtype=np.int32)
-        self._running, self._elapsed, self.scene_id, self.instruction = False, 0, "", ""
+        # Patched on the instance: RoboCasa's own goes through all contacts in Python.
+        self._env.check_contact = functools.partial(check_contact, self._env)
+        self._running, self._elapsed = False, 0
+        self._episode: _Episode | None = None
+
+    @property
+    def scene_id(self) -> str:
+        """Hash of the model in full precision: states of equal ids are interchangeable. "" before the first reset."""
+        return "" if self._episode is None else self._episode.scene_id
+
+    @property
+    def instruction(self) -> str:
+        """What the robot is asked to do in this scene."""
+        return "" if self._episode is None else self._episode.instruction
+
+    @property
+    def snapshot_name(self) -> str:
+        """The env with its arguments; snapshots and scenes are exchanged between envs of equal names."""
+        options = replace(self.options, horizon=self.horizon, assets=None)
+        return f"RoboCasaEnv({self._task.name}, {options})"
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Starts the episode that `seed` decides (None: drawn from `np_random`): scene, objects, the robot's place.
 
-        A scene in which the task is done already is drawn again.
+        A scene in which the task is done already is drawn again. options={"scene": scene} starts in that scene of
+        `get_scene` instead. Raises ValueError for other options, SnapshotError for a scene that cannot be held here.
         """
-        if options:
-            raise ValueError(f"RoboCasa's envs take no reset options, got {sorted(options)}")
+        options = options or {}
+        if set(options) - {"scene"}:
+            raise ValueError(f"RoboCasa's envs take the reset option 'scene', got {sorted(options)}")
+        if "scene" in options:
+            check_scene(options["scene"], self.snapshot_name)
         super().reset(seed=seed)
-        scene_seed = int(self.np_random.integers(_SEED_LIMIT)) if seed is None else seed
-        for draw in range(_MAX_DRAWS):
-            official = self._build(np.random.default_rng([scene_seed, draw]))
-            if not self._is_done():
-                break
+        self._running, self._episode = False, None
+        if "scene" in options:
+            self._episode = self._held(options["scene"])
         else:
-            raise RuntimeError(f"{self._task.name}: seed {scene_seed} gave {_MAX_DRAWS} scenes in which all was done")
-        self.scene_id = hashlib.sha256(self._env.model.get_xml().encode()).hexdigest()[:16]
-        self.instruction = _v02_words(self._env.get_ep_meta()["lang"])
-        self._gripper, self._robot_root = _gripper_geoms(self._env)
+            self._episode = self._drawn(int(self.np_random.integers(_SEED_LIMIT)) if seed is None else seed)
         self._running, self._elapsed = True, 0
-        return self._observation(official), self._info(success=False)
+        return self._observation(self._episode.simulation), self._info(success=False)
 
     def step(self, action: Any):
         """One control step of 50 ms under `action` [12] in [-1, 1].
 
         Raises ValueError for another shape, NaN or entries out of range, ResetNeeded after the end.
         """
-        if not self._running:
-            raise gym.error.ResetNeeded("the episode is over or has not begun: call reset()")
+        if not self._running or self._episode is None:
+            raise gym.error.ResetNeeded("the episode is over or has not begun: call reset() or restore a snapshot")
         if np.shape(action) != self.action_space.shape:
             raise ValueError(
                 f"the action must have the shape {self.action_space.shape}, got {np.shape(action)}: step a chunk one "
                 "action at a time, or wrap the env in z1_envs.wrappers.ActionChunk"
             )
         chunk = self._action_check.chunks(np.asarray(action)[None], self._lane)
-        official, _, _, _ = self._env.step(chunk[0, 0].astype(np.float64))
+        simulation = self._episode.simulation
+        simulation.step(chunk[0, 0].astype(np.float64))
         self._elapsed += 1
-        success = self._is_done()
+        success = simulation.is_done()
         truncated = not success and self._elapsed >= self.horizon
         self._running = not (success or truncated)
-        return self._observation(official), float(success), success, truncated, self._info(success=success)
+        return self._observation(simulation), float(success), success, truncated, self._info(success=success)
+
+    def get_state(self) -> EnvState:
+        """This moment, picklable, sharing no memory. Raises SnapshotError before the first reset."""
+        if self._episode is None:
+            raise SnapshotError("there is nothing to save yet: call reset() first")
+        return EnvState(
+            simulation=self._episode.access.get_state(),
+            elapsed=self._elapsed,
+            running=self._running,
+            stream=self.np_random.bit_generator.state,
+        )
+
+    def set_state(self, state: Any, /) -> None:
+        """Continues from `state`, exactly; raises SnapshotError, with nothing changed, where it cannot."""
+        if self._episode is None:
+            raise SnapshotError("there is no scene yet to continue in: call reset() first")
+        if not isinstance(state, EnvState):
+            raise SnapshotError(f"expected what get_state() returned, got {type(state).__name__}")
+        self._episode.access.set_state(state.simulation)
+        self.np_random.bit_generator.state = state.stream
+        self._elapsed, self._running = state.elapsed, state.running
+
+    def get_scene(self) -> Scene:
+        """This scene and its start, for `reset(options={"scene": …})` of an env built alike, in any process.
+
+        Raises SnapshotError before the first reset.
+        """
+        if self._episode is None:
+            raise SnapshotError("there is no scene yet: call reset() first")
+        return Scene(
+            scene_id=self.scene_id,
+            name=self.snapshot_name,
+            seed=self._episode.seed,
+            draw=self._episode.draw,
+            text=compressed(self._episode.text),
+            sizes=model_sizes(self._episode.simulation.model),
+            start=self._episode.start,
+        )
 
     def close(self) -> None:
-        """Frees the simulation."""
+        """Frees the simulation and its OpenGL context."""
+        make_current(self._env)
         self._env.close()
-        self._running = False
+        self._running, self._episode = False, None
 
-    def _build(self, rng: np.random.Generator) -> Mapping[str, NDArray]:
-        """A scene and a start out of `rng`; RoboCasa's observation of it."""
-        self._env.rng = rng
+    def _drawn(self, seed: int) -> _Episode:
+        """The first of the scenes of `seed` in which there is something left to do."""
+        for draw in range(_MAX_DRAWS):
+            self._build(seed, draw)
+            if not self._env._check_success():
+                break
+        else:
+            raise RuntimeError(f"{self._task.name}: seed {seed} gave {_MAX_DRAWS} scenes in which all was done")
+        simulation, text = Simulation(self._env), model_text(self._env)
+        access = StateAccess(simulation)
+        return _Episode(
+            scene_id=scene_hash(text),
+            instruction=_v02_words(self._env.get_ep_meta()["lang"]),
+            seed=seed,
+            draw=draw,
+            text=text,
+            start=access.get_state(),
+            simulation=simulation,
+            access=access,
+        )
+
+    def _held(self, scene: Scene) -> _Episode:
+        """`scene` at its start."""
+        text = hold(self._env, scene, self._build)
+        simulation = Simulation(self._env)
+        access = StateAccess(simulation)
+        access.set_state(scene.start)
+        simulation.find_contacts()
+        access.set_state(scene.start)
+        return _Episode(
+            scene_id=scene.scene_id,
+            instruction=_v02_words(self._env.get_ep_meta()["lang"]),
+            seed=scene.seed,
+            draw=scene.draw,
+            text=text,
+            start=scene.start,
+            simulation=simulation,
+            access=access,
+        )
+
+    def _build(self, seed: int, draw: int) -> None:
+        """RoboCasa's scene and start number `draw` of `seed`."""
+        make_current(self._env)
+        self._env.rng = rng = np.random.default_rng([seed, draw])
         if self._task.name in _FIXTURES:
             kinds = _FIXTURES[self._task.name]
             kind = _fixture_type(kinds[int(rng.integers(len(kinds)))])
             # With a reference RoboCasa itself looks for a layout that has such a fixture (kitchen.py:656).
             self._env.fixture_id = self._env.init_robot_base_ref = kind
         with _global_stream(rng):
-            return self._env.reset()
+            self._env.reset()
 
-    def _is_done(self) -> bool:
-        return bool(self._env._check_success())
-
-    def _observation(self, official: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    def _observation(self, simulation: Simulation) -> dict[str, NDArray]:
+        simulation.refresh()
         layout = STATES[self.options.state_width]
-        parts = [np.asarray(official[_STATE_KEYS[part.name]], dtype=np.float32) for part in layout.parts]
+        parts = [np.asarray(simulation.sense(_STATE_KEYS[part.name]), dtype=np.float32) for part in layout.parts]
         state = {"state": np.concatenate(parts)}
         if self._px is None:
             return state
-        # RoboCasa's images stand on their heads.
-        images = {
-            key: np.ascontiguousarray(
-                self._env.sim.render(camera_name=CAMERAS[key], width=self._px, height=self._px)[::-1]
-            )
-            for key in self.options.cameras
-        }
+        images = {key: simulation.image(CAMERAS[key], self._px) for key in self.options.cameras}
         return {**images, **state}
 
     def _info(self, *, success: bool) -> dict[str, Any]:
         return {
             "success": success,
             "elapsed": self._elapsed,
-            "phase": "manipulation" if self._touches() else "approach",
+            "phase": "manipulation" if self._episode is not None and self._episode.simulation.touches() else "approach",
             "backend": BACKEND,
             "assets": "stand-in" if is_stand_in(assets_folder()) else "official",
             "scene_id": self.scene_id,
             "instruction": self.instruction,
         }
-
-    def _touches(self) -> bool:
-        """Whether the gripper is in contact with anything but the robot."""
-        model, data = self._env.sim.model._model, self._env.sim.data._data
-        geoms = data.contact.geom
-        roots = model.body_rootid[model.geom_bodyid]
-        others = roots[geoms] != self._robot_root
-        return bool((self._gripper[geoms] & others[:, ::-1]).any())
 
 
 def observation_space(options: RoboCasaOptions) -> spaces.Dict:
@@ -197,16 +310,6 @@ def _fixture_type(name: str) -> Any:
     from robocasa.models.fixtures import FixtureType  # pyright: ignore[reportMissingImports]
 
     return FixtureType[name]
-
-
-def _gripper_geoms(env: Any) -> tuple[NDArray[np.bool_], int]:
-    """Which geoms are the gripper's [ngeom], and the robot's root body."""
-    model = env.sim.model._model
-    names = env.robots[0].gripper["right"].contact_geoms
-    is_gripper = np.zeros(model.ngeom, dtype=bool)
-    is_gripper[[env.sim.model.geom_name2id(name) for name in names]] = True
-    first = int(np.flatnonzero(is_gripper)[0])
-    return is_gripper, int(model.body_rootid[model.geom_bodyid[first]])
 
 
 @contextlib.contextmanager
