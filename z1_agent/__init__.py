@@ -2,6 +2,7 @@
 
 tokenizer     prompt text, state bins, token ids
 observation   env observation → model tensors, and actions back
+precision     in which precision the network computes, whatever its weights are stored in
 siglip gemma  the pieces of the network
 pi05          the network: encode(observation) → Prefix, velocity(prefix, x, t)
 flow          Flow-SDE and flow matching, pure functions of a velocity field

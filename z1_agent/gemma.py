@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from z1_agent.precision import Linear
+
 NORM_EPS = 1e-6
 ROPE_BASE = 1e4
 
@@ -56,15 +58,15 @@ class RMSNorm(nn.Module):
 
 class AdaRMSNorm(nn.Module):
     """RMSNorm whose scale and shift, and the gate of the block behind it, are linear in the time
-    condition.
+    condition; all of it in float32.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.modulation = nn.Linear(width, 3 * width)
+        self.modulation = Linear(width, 3 * width)
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, H, W], condition [B or 1, W] → normed [B, H, W], gate [B or 1, 1, W]."""
+        """x [B, H, W], condition float32 [B or 1, W] → normed [B, H, W], gate [B or 1, 1, W], both as x."""
         scale, shift, gate = self.modulation(condition).unsqueeze(1).chunk(3, dim=-1)
         normed = nn.functional.rms_norm(x.float(), x.shape[-1:], eps=NORM_EPS)
         return torch.addcmul(shift.float(), normed, 1 + scale.float()).to(x.dtype), gate.to(x.dtype)
@@ -78,10 +80,10 @@ class Attention(nn.Module):
     def __init__(self, config: GemmaConfig) -> None:
         super().__init__()
         self.head_width = config.head_width
-        self.q = nn.Linear(config.width, config.num_heads * config.head_width, bias=False)
-        self.k = nn.Linear(config.width, config.num_kv_heads * config.head_width, bias=False)
-        self.v = nn.Linear(config.width, config.num_kv_heads * config.head_width, bias=False)
-        self.out = nn.Linear(config.num_heads * config.head_width, config.width, bias=False)
+        self.q = Linear(config.width, config.num_heads * config.head_width, bias=False)
+        self.k = Linear(config.width, config.num_kv_heads * config.head_width, bias=False)
+        self.v = Linear(config.width, config.num_kv_heads * config.head_width, bias=False)
+        self.out = Linear(config.num_heads * config.head_width, config.width, bias=False)
 
     def keys_values(self, x: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, S, W] → rotated keys and values [B, kv_heads, S, head_width]."""
@@ -108,9 +110,9 @@ class GatedMLP(nn.Module):
 
     def __init__(self, config: GemmaConfig) -> None:
         super().__init__()
-        self.gate = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.up = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.down = nn.Linear(config.mlp_width, config.width, bias=False)
+        self.gate = Linear(config.width, config.mlp_width, bias=False)
+        self.up = Linear(config.width, config.mlp_width, bias=False)
+        self.down = Linear(config.mlp_width, config.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(nn.functional.gelu(self.gate(x), approximate="tanh") * self.up(x))

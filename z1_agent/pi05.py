@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from z1_agent.gemma import AdaRMSNorm, Attention, GatedMLP, GemmaConfig, RMSNorm, rope_table
+from z1_agent.precision import Linear, run_layer
 from z1_agent.siglip import VisionConfig, VisionTower
 
 # Periods of the time embedding, in units of t. The shortest makes the phase 2πt/0.004: a difference of
@@ -150,12 +151,23 @@ class Prefix:
 
 
 class VlmLayer(nn.Module):
+    """One layer of the vision-language model. Where `is_last`, only its keys and values are computed."""
+
     def __init__(self, config: GemmaConfig) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(config.width)
         self.attention = Attention(config)
         self.mlp_norm = RMSNorm(config.width)
         self.mlp = GatedMLP(config)
+
+    def forward(self, x: Tensor, rope: Tensor, mask: Tensor, is_last: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """x [B, P, W], mask bool [B, P] → x of the next layer, and this one's keys and values."""
+        normed = self.attention_norm(x)
+        keys, values = self.attention.keys_values(normed, rope)
+        if not is_last:
+            x = x + self.attention(normed, rope, keys, values, mask[:, None, None])
+            x = x + self.mlp(self.mlp_norm(x))
+        return x, keys, values
 
 
 class Vlm(nn.Module):
@@ -168,19 +180,16 @@ class Vlm(nn.Module):
 
     def __init__(self, config: GemmaConfig) -> None:
         super().__init__()
+        self.recompute = False
         self.layers = nn.ModuleList(VlmLayer(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width)
 
     def forward(self, x: Tensor, rope: Tensor, mask: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """x [B, P, W], mask bool [B, P] → keys and values per layer."""
         cache = []
-        for layer in self.layers:
-            assert isinstance(layer, VlmLayer)
-            normed = layer.attention_norm(x)
-            cache.append(layer.attention.keys_values(normed, rope))
-            if len(cache) < len(self.layers):
-                x = x + layer.attention(normed, rope, *cache[-1], mask[:, None, None])
-                x = x + layer.mlp(layer.mlp_norm(x))
+        for index, layer in enumerate(self.layers):
+            x, *made = run_layer(self.recompute, layer, x, rope, mask, index + 1 == len(self.layers))
+            cache.append(made)
         keys, values = zip(*cache, strict=True)
         return keys, values
 
@@ -214,6 +223,7 @@ class Expert(nn.Module):
 
     def __init__(self, config: GemmaConfig) -> None:
         super().__init__()
+        self.recompute = False
         self.layers = nn.ModuleList(ExpertLayer(config) for _ in range(config.depth))
         self.norm = AdaRMSNorm(config.width)
 
@@ -221,7 +231,7 @@ class Expert(nn.Module):
         """x [B, H, W], condition [B or 1, W] → [B, H, W]."""
         mask = nn.functional.pad(prefix.mask, (0, x.shape[1]), value=True)[:, None, None]
         for layer, keys, values in zip(self.layers, prefix.keys, prefix.values, strict=True):
-            x = layer(x, condition, rope, (keys, values), mask)
+            x = run_layer(self.recompute, layer, x, condition, rope, (keys, values), mask)
         return self.norm(x, condition)[0]
 
 
@@ -238,25 +248,27 @@ def time_embedding(t: Tensor, width: int) -> Tensor:
 class Pi05(nn.Module):
     """The network. See the module's docstring for the data flow.
 
-    Fresh weights are made for training from scratch; see `initialise`.
+    Fresh weights are made for training from scratch; see `initialise`. compute_dtype: of all large products and of
+    keys and values, whatever the weights are stored in; see precision.
     """
 
     def __init__(self, config: Pi05Config) -> None:
         super().__init__()
         self.config = config
+        self.compute_dtype = torch.float32
         vlm, expert = config.vlm, config.expert
         if config.vision is not None:
             self.vision = VisionTower(config.vision)
-            self.projector = nn.Linear(config.vision.width, vlm.width)
+            self.projector = Linear(config.vision.width, vlm.width)
         if config.scene_width > 0:
-            self.scene = nn.Linear(config.scene_width, config.num_scene_tokens * vlm.width)
+            self.scene = Linear(config.scene_width, config.num_scene_tokens * vlm.width)
         self.embedding = nn.Embedding(config.vocab_size, vlm.width)
         self.vlm = Vlm(vlm)
         self.expert = Expert(expert)
-        self.action_in = nn.Linear(config.action_width, expert.width)
-        self.action_out = nn.Linear(expert.width, config.action_width)
-        self.time_in = nn.Linear(expert.width, expert.width)
-        self.time_out = nn.Linear(expert.width, expert.width)
+        self.action_in = Linear(config.action_width, expert.width)
+        self.action_out = Linear(expert.width, config.action_width)
+        self.time_in = Linear(expert.width, expert.width)
+        self.time_out = Linear(expert.width, expert.width)
         initialise(self)
 
     def encode(
@@ -279,15 +291,17 @@ class Pi05(nn.Module):
         self._check(images, scene)
         parts, masks = [], []
         if images:
-            features = self.projector(self.vision(torch.cat(list(images.values()))))
+            features = self.projector(self.vision(torch.cat(list(images.values())), self.compute_dtype))
             parts += features.chunk(len(images))
             for camera, part in zip(images, parts, strict=True):
                 present = token_mask.new_ones(len(part)) if image_mask is None else image_mask[camera]
                 masks.append(present[:, None].expand(part.shape[:2]))
         if scene is not None:
-            parts.append(self.scene(scene).view(len(scene), -1, self.config.vlm.width))
+            embedded = self.scene(scene).view(len(scene), -1, self.config.vlm.width)
+            parts.append(embedded.to(self.compute_dtype))
             masks.append(token_mask.new_ones(parts[-1].shape[:2]))
-        parts.append(self.embedding(tokens) * math.sqrt(self.config.vlm.width))
+        embedded = self.embedding(tokens).float() * math.sqrt(self.config.vlm.width)
+        parts.append(embedded.to(self.compute_dtype))
         masks.append(token_mask)
         mask = torch.cat(masks, dim=1)
         # Masked tokens take no position, so dropping them changes nothing for the others.
@@ -296,15 +310,23 @@ class Pi05(nn.Module):
         return Prefix(keys, values, mask)
 
     def velocity(self, prefix: Prefix, x: Tensor, t: Tensor) -> Tensor:
-        """dx/dt [B, H, A] at x [B, H, A] and t [B], or [1] where all rows share it: the modulations are then
+        """dx/dt float32 [B, H, A] at x [B, H, A] and t [B], or [1] where all rows share it: the modulations are then
         made once.
         """
-        condition = time_embedding(t, self.config.expert.width).to(self.time_in.weight.dtype)
-        condition = nn.functional.silu(self.time_in(condition))
+        condition = nn.functional.silu(self.time_in(time_embedding(t, self.config.expert.width)))
         condition = nn.functional.silu(self.time_out(condition))
         positions = prefix.mask.sum(1, keepdim=True) + torch.arange(x.shape[1], device=x.device)
         rope = rope_table(positions, self.config.expert.head_width)
-        return self.action_out(self.expert(self.action_in(x), condition, rope, prefix))
+        made = self.expert(self.action_in(x).to(self.compute_dtype), condition, rope, prefix)
+        return self.action_out(made.float())
+
+    def recompute_layers(self, recompute: bool) -> None:
+        """Whether training computes every layer again in the backward pass instead of keeping what it made (gradient
+        checkpointing): the same gradients, less memory, about a third more time.
+        """
+        self.vlm.recompute = self.expert.recompute = recompute
+        if self.config.vision is not None:
+            self.vision.recompute = recompute
 
     def unread(self) -> list[str]:
         """Names of the parameters that no computation reads (see `Vlm`): they never get a gradient."""

@@ -4,7 +4,7 @@ B lanes, H chunk length, A the env's 12 action entries, K denoising steps. The n
 action width (12 for nano, 32 for the published weights): a path keeps that width, a chunk has the env's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,8 @@ from z1_agent import flow
 from z1_agent.flow import FlowSDE
 from z1_agent.observation import Normalizer, Observation, ObservationEncoder
 from z1_agent.pi05 import Pi05, Pi05Config, Prefix
-from z1_agent.tokenizer import Tokenizer
+from z1_agent.precision import ComputeDtype, as_dtype
+from z1_agent.tokenizer import PromptFormat, Tokenizer
 from z1_envs.layout import ACTION, CAMERAS
 
 
@@ -48,7 +49,9 @@ class Policy(Protocol):
 class PolicyConfig:
     """model: the network. sde: how paths are sampled. executed_len: chunk steps that reach the env [steps].
 
-    cameras: which images the policy reads, in the order of the prefix; empty for none.
+    cameras: which images the policy reads, in the order of the prefix; empty for none. prompt_format: what the
+    tokens say. compute_dtype: the precision
+    that sampling, scoring and training share; see precision.
 
     Raises ValueError where the parts do not fit each other.
     """
@@ -57,8 +60,11 @@ class PolicyConfig:
     sde: FlowSDE
     executed_len: int
     cameras: tuple[str, ...] = ()
+    prompt_format: PromptFormat = PromptFormat.STATE
+    compute_dtype: ComputeDtype = "float32"
 
     def __post_init__(self) -> None:
+        as_dtype(self.compute_dtype)
         if not 1 <= self.executed_len <= self.model.chunk_len:
             raise ValueError(f"executed_len is {self.executed_len}; it lies in 1..{self.model.chunk_len} (chunk_len)")
         if self.model.action_width < ACTION.width:
@@ -93,11 +99,14 @@ class Pi05Policy(nn.Module):
         self.tokenizer = tokenizer
         self._executed: Tensor
         self.model = Pi05(config.model)
+        self.compute_in(config.compute_dtype)
         self._read = ObservationEncoder(
             normalizer=normalizer,
             tokenizer=tokenizer,
             cameras=config.cameras,
             reads_scene=config.model.scene_width > 0,
+            image_px=config.model.vision.image_px if config.model.vision is not None else 0,
+            prompt_format=config.prompt_format,
         )
         # What of a chunk [H, A] reaches the env: its first steps, in the entries that demonstrations move.
         # Made by numpy: no checkpoint holds it, so it needs its values where a loader builds the rest on "meta".
@@ -110,6 +119,14 @@ class Pi05Policy(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.model.action_out.weight.device
+
+    def compute_in(self, dtype: ComputeDtype) -> None:
+        """Sample, score and train in `dtype` from now on; the weights stay as they are stored.
+
+        Raises ValueError where there is no such precision.
+        """
+        self.model.compute_dtype = as_dtype(dtype)
+        self.config = replace(self.config, compute_dtype=dtype)
 
     def reset(self, seed: int) -> None:
         """Seed the noise that `act` starts from."""

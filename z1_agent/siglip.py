@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from z1_agent.precision import Conv2d, LayerNorm, Linear, run_layer
+
 NORM_EPS = 1e-6
 
 
@@ -31,10 +33,10 @@ class VisionAttention(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.num_heads = config.num_heads
-        self.q = nn.Linear(config.width, config.width)
-        self.k = nn.Linear(config.width, config.width)
-        self.v = nn.Linear(config.width, config.width)
-        self.out = nn.Linear(config.width, config.width)
+        self.q = Linear(config.width, config.width)
+        self.k = Linear(config.width, config.width)
+        self.v = Linear(config.width, config.width)
+        self.out = Linear(config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (p(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for p in (self.q, self.k, self.v))
@@ -46,11 +48,11 @@ class VisionLayer(nn.Module):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.attention_norm = LayerNorm(config.width, eps=NORM_EPS)
         self.attention = VisionAttention(config)
-        self.mlp_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.up = nn.Linear(config.width, config.mlp_width)
-        self.down = nn.Linear(config.mlp_width, config.width)
+        self.mlp_norm = LayerNorm(config.width, eps=NORM_EPS)
+        self.up = Linear(config.width, config.mlp_width)
+        self.down = Linear(config.mlp_width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.attention_norm(x))
@@ -58,24 +60,32 @@ class VisionLayer(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """Images [B, 3, px, px] in [-1, 1] → patch features [B, num_tokens, width]."""
+    """Images float32 [B, 3, px, px] in [-1, 1] → patch features [B, num_tokens, width].
+
+    recompute: whether the backward pass computes the layers again instead of keeping what they made (gradient
+    checkpointing): the same gradients for less memory and more time.
+    """
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.image_px = config.image_px
-        self.patch = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
+        self.recompute = False
+        self.patch = Conv2d(3, config.width, config.patch, stride=config.patch)
         self.position = nn.Parameter(torch.empty(config.num_tokens, config.width))
         self.layers = nn.ModuleList(VisionLayer(config) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.norm = LayerNorm(config.width, eps=NORM_EPS)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Raises ValueError where the images have another size."""
+    def forward(self, images: Tensor, dtype: torch.dtype) -> Tensor:
+        """The layers compute in `dtype`, patches and positions in float32.
+
+        Raises ValueError where the images have another size.
+        """
         if images.shape[1:] != (3, self.image_px, self.image_px):
             raise ValueError(
                 f"the vision tower reads images [B, 3, {self.image_px}, {self.image_px}], "
                 f"got {list(images.shape)}: render at {self.image_px} px or resize"
             )
-        x = self.patch(images).flatten(2).transpose(1, 2) + self.position
+        x = (self.patch(images).flatten(2).transpose(1, 2) + self.position).to(dtype)
         for layer in self.layers:
-            x = layer(x)
+            x = run_layer(self.recompute, layer, x)
         return self.norm(x)

@@ -45,6 +45,7 @@ def select(policy: Pi05Policy, selection: str) -> Selection:
         parameter.requires_grad_(learns)
         num_total += parameter.numel()
         if learns:
+            parameter.data = parameter.data.float()
             names[group].append(name)
             num_trainable += parameter.numel()
     found = {group: tuple(members) for group, members in names.items() if members}
