@@ -1,6 +1,9 @@
 """The agent: π0.5, its likelihood, and the ways to train it. In the order in which data flows:
 
 tokenizer     prompt text, state bins, token ids
+paligemma_tokenizer  the published model's vocabulary, from a user's file or the hub
+images        camera images → what the vision tower reads
+quantiles     statistics of data that do not fit into memory
 observation   env observation → model tensors, and actions back
 precision     in which precision the network computes, whatever its weights are stored in
 siglip gemma  the pieces of the network
@@ -15,7 +18,10 @@ trainable     which tensors learn
 checkpoint    save, load, resume: safetensors and a manifest
 sft           demonstrations → policy, until held-out success stops rising
 grpo          the loop: roll, judge, learn
-openpi_names  tensor names of openpi checkpoints → ours
+tensor_file   safetensors files, block by block
+openpi_names  tensor names of public checkpoints ↔ ours, and their precision
+pretrained    public weights → a policy
+lerobot_policy  a policy → LeRobot's layout
 presets       the configuration of a whole training, and the named ones
 dataset       demonstrations on disk: collecting them, and what a training asks of them
 run           the directory of a training: what is in it, who may go on with it

@@ -2,8 +2,9 @@
 
     model.safetensors     the weights, by parameter name
     trainer.safetensors   what a bit-exact resume needs: optimizer moments, states of random generators
-    manifest.json         format, configuration, normaliser, tokenizer, layouts, task, backend, versions, the
-                          trainer's counters, and the sha256 of the tensor files
+    tokenizer.model       the vocabulary, where the program does not have it
+    manifest.json         format, configuration with camera map and prompt format, normaliser, tokenizer, layouts,
+                          task, backend, versions, the trainer's counters, and the sha256 of the other files
 
 Nothing is pickled: loading a checkpoint runs no code from it. A checkpoint that does not fit this program is refused
 with what came, what was expected and what to do, never adapted.
@@ -22,21 +23,24 @@ from typing import Any
 import numpy as np
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from z1_agent.flow import FlowSDE
 from z1_agent.gemma import GemmaConfig
 from z1_agent.observation import Normalizer
+from z1_agent.paligemma_tokenizer import PaliGemmaTokenizer, TokenizerError
 from z1_agent.pi05 import Pi05Config
 from z1_agent.policy import Pi05Policy, PolicyConfig
 from z1_agent.siglip import VisionConfig
-from z1_agent.tokenizer import NanoTokenizer, Tokenizer
+from z1_agent.tensor_file import write_tensors
+from z1_agent.tokenizer import NanoTokenizer, PromptFormat, Tokenizer
 from z1_envs.layout import ACTION, SCENE, STATE, Layout
 
-FORMAT = 1
+FORMAT = 2  # 2 added camera map, prompt format, precision and the tokenizer's file
 KIND = "z1-policy"
 MODEL_FILE, TRAINER_FILE, MANIFEST_FILE = "model.safetensors", "trainer.safetensors", "manifest.json"
+TOKENIZER_FILE = "tokenizer.model"
 TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {NanoTokenizer.name: NanoTokenizer}
 
 
@@ -62,6 +66,24 @@ class Checkpoint:
     trainer: TrainerState | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataFormat:
+    """What numbers mean to a policy. layouts: names and widths of the parts of each vector that it reads or writes.
+    cameras: in the order of its prefix. prompt_format: what its tokens say.
+    """
+
+    layouts: Mapping[str, list[list[Any]]]
+    cameras: tuple[str, ...]
+    prompt_format: PromptFormat
+
+    @staticmethod
+    def of(config: PolicyConfig) -> "DataFormat":
+        """The format of this program's data for a policy of `config`."""
+        return DataFormat(
+            layouts=_layouts(config), cameras=tuple(config.cameras), prompt_format=PromptFormat(config.prompt_format)
+        )
+
+
 def save(path: Path, policy: Pi05Policy, *, task: str, backend: str, trainer: TrainerState | None = None) -> None:
     """Write a checkpoint to the directory `path`; one that is there already is replaced once this one is complete."""
     path = Path(path)
@@ -74,11 +96,13 @@ def save(path: Path, policy: Pi05Policy, *, task: str, backend: str, trainer: Tr
         tensors[TRAINER_FILE] = dict(trainer.tensors)
     for name, content in tensors.items():
         _write_tensors(aside / name, content)
+    if policy.tokenizer.content is not None:
+        _write_synced(aside / TOKENIZER_FILE, policy.tokenizer.content)
     manifest = _describe(policy) | {
         "task": task,
         "backend": backend,
         "trainer": None if trainer is None else dict(trainer.values),
-        "files": {name: _sha256(aside / name) for name in tensors},
+        "files": {file.name: _sha256(file) for file in sorted(aside.iterdir())},
     }
     _write_synced(aside / MANIFEST_FILE, json.dumps(manifest, indent=1, allow_nan=False).encode())
     _swap(aside, path)
@@ -91,21 +115,29 @@ def exists(path: Path) -> bool:
     return path.exists()
 
 
-def load(path: Path) -> Checkpoint:
+def load(path: Path, *, data: DataFormat | None = None) -> Checkpoint:
     """The checkpoint in the directory `path`, on the CPU, weights in the precision they were saved in.
 
-    Raises CheckpointError where it is missing, damaged, foreign, newer, or made for other layouts or another tokenizer.
+    data: what it is to be used with, None for what it was made for.
+
+    Raises CheckpointError where it is missing, damaged, foreign, of another format, or made for other layouts, other
+    cameras, another prompt or another tokenizer.
     """
     path = Path(path)
     _finish_interrupted(path)
     manifest = _read_manifest(path)
-    tensors = {name: _read_tensors(path / name, digest) for name, digest in manifest["files"].items()}
+    for name, digest in manifest["files"].items():
+        _check_file(path / name, digest)
+    tensors = {name: _read_tensors(path / name) for name in manifest["files"] if name != TOKENIZER_FILE}
     try:
         config = _policy_config(manifest["policy"])
-        _check_fits(path, manifest, config)
+        _check_fits(path, manifest, DataFormat.of(config))
+        if data is not None:
+            _check_fits(path, manifest, data)
         statistics = {name: np.array(values, np.float32) for name, values in manifest["normalizer"].items()}
+        tokenizer = _tokenizer(path, manifest)
         with torch.device("meta"):  # the weights come from the file: drawing fresh ones would be wasted
-            policy = Pi05Policy(config, Normalizer(**statistics), TOKENIZERS[manifest["tokenizer"]]())
+            policy = Pi05Policy(config, Normalizer(**statistics), tokenizer)
         policy.model.load_state_dict(tensors[MODEL_FILE], assign=True)
         trainer = None
         if manifest["trainer"] is not None:
@@ -196,22 +228,45 @@ def _policy_config(values: dict[str, Any]) -> PolicyConfig:
         sde=FlowSDE(**values["sde"]),
         executed_len=values["executed_len"],
         cameras=tuple(values["cameras"]),
+        prompt_format=PromptFormat(values["prompt_format"]),
+        compute_dtype=values["compute_dtype"],
     )
 
 
-def _check_fits(path: Path, manifest: dict[str, Any], config: PolicyConfig) -> None:
-    for name, expected in _layouts(config).items():
-        came = manifest["layouts"].get(name)
-        if came != expected:
-            raise CheckpointError(
-                f"{path} was made for {name} = {came}, this program has {expected}: its numbers would land in "
-                f"the wrong places; use the program version that wrote it, or train again"
-            )
-    if manifest["tokenizer"] not in TOKENIZERS:
+def _check_fits(path: Path, manifest: dict[str, Any], data: DataFormat) -> None:
+    saved = manifest["layouts"] | {name: manifest["policy"][name] for name in ("cameras", "prompt_format")}
+    wanted = {**data.layouts, "cameras": list(data.cameras), "prompt_format": str(data.prompt_format)}
+    wrong = [
+        f"{name} = {saved.get(name)}, the data has {expected}"
+        for name, expected in wanted.items()
+        if saved.get(name) != expected
+    ]
+    if wrong:
         raise CheckpointError(
-            f"{path} needs tokenizer {manifest['tokenizer']!r}, this program has {', '.join(TOKENIZERS)}; "
-            f"use the program version that wrote it, or train again"
+            f"{path} was made for {'; for '.join(wrong)}: numbers would land in the wrong places; use the data it was "
+            f"made for and the program version that wrote it, or train again"
         )
+
+
+def _tokenizer(path: Path, manifest: dict[str, Any]) -> Tokenizer:
+    name = manifest["tokenizer"]
+    if name in TOKENIZERS:
+        return TOKENIZERS[name]()
+    if TOKENIZER_FILE not in manifest["files"]:
+        raise CheckpointError(
+            f"{path} needs tokenizer {name!r}, this program has {', '.join(TOKENIZERS)} and it brings no "
+            f"{TOKENIZER_FILE}; use the program version that wrote it, or train again"
+        )
+    try:
+        tokenizer = PaliGemmaTokenizer(path / TOKENIZER_FILE)
+    except TokenizerError as error:
+        raise CheckpointError(str(error)) from error
+    if tokenizer.name != name:
+        raise CheckpointError(
+            f"{path} needs tokenizer {name!r}, its {TOKENIZER_FILE} is {tokenizer.name!r}: the same ids would mean "
+            f"other words; copy the directory again"
+        )
+    return tokenizer
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -226,21 +281,25 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} holds {kind!r}, expected {KIND!r}; give a checkpoint that this program wrote")
     if manifest.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} has format {manifest.get('format')!r}, this program reads {FORMAT}; update the program"
+            f"{path} has format {manifest.get('format')!r}, this program reads {FORMAT}; use the program version that "
+            f"wrote it, or train again"
         )
     if not isinstance(manifest.get("files"), dict) or MODEL_FILE not in manifest["files"]:
         raise CheckpointError(f"{path / MANIFEST_FILE} lists no {MODEL_FILE}; take another checkpoint")
     return manifest
 
 
-def _read_tensors(file: Path, digest: str) -> dict[str, Tensor]:
-    if file.name not in (MODEL_FILE, TRAINER_FILE) or not file.is_file():
+def _check_file(file: Path, digest: str) -> None:
+    if file.name not in (MODEL_FILE, TRAINER_FILE, TOKENIZER_FILE) or not file.is_file():
         raise CheckpointError(f"{file} is missing; copy the whole directory again or take another checkpoint")
     came = _sha256(file)
     if came != digest:
         raise CheckpointError(
             f"{file} has sha256 {came}, its manifest says {digest}: truncated or changed; copy the directory again"
         )
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except safetensors.SafetensorError as error:
@@ -248,9 +307,7 @@ def _read_tensors(file: Path, digest: str) -> dict[str, Tensor]:
 
 
 def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
-    with file.open("rb") as written:
-        os.fsync(written.fileno())
+    write_tensors(file, tensors)
 
 
 def _write_synced(file: Path, content: bytes) -> None:

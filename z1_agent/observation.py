@@ -4,14 +4,15 @@ An observation of B lanes is a dict::
 
     "state"        float32 [B, 16]             z1_envs.layout.STATE
     "scene"        float32 [B, scene_width]    where the policy reads privileged scene state
-    "image_left", "image_right", "image_wrist"   uint8 [B, px, px, 3]   where it reads pixels
-    "instruction"  sequence of B strings
+    "image_left", "image_right", "image_wrist"   uint8 [B, h, w, 3]   where it reads pixels; None for a camera
+                   that is not there, whose tokens are then left out
+    "instruction"  sequence of B strings, none empty
 
 Normalisation is π0.5's: quantiles to [-1, 1] for state and actions. Source: arXiv 2504.16054 and its
 public code's output, of which tests hold examples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,10 +21,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from z1_agent.tokenizer import Tokenizer, state_bins
+from z1_agent.images import image_tensor
+from z1_agent.quantiles import RunningQuantiles
+from z1_agent.tokenizer import PromptFormat, Tokenizer, state_bins
 from z1_envs.layout import ACTION, STATE
 
 Observation = Mapping[str, Any]
+
+# The published model's three places for images, in the order of its prefix, and the camera in each: the convention of
+# RLinf's RoboCasa policies (base view, wrist, extra view). A robot with one arm has its wrist on the left.
+PUBLISHED_CAMERAS = {
+    "base_0_rgb": "image_left",
+    "left_wrist_0_rgb": "image_wrist",
+    "right_wrist_0_rgb": "image_right",
+}
 
 # The formula divides by q99 - q01. Where the data hardly move, the interval is widened around its middle
 # to these widths, so that a rare deviation stays a small number: a hundredth of the range of an action, 2 cm
@@ -77,6 +88,27 @@ class Normalizer:
             scene_std=np.maximum(scene.std(0), _MIN_SCENE_STD),
         )
 
+    @staticmethod
+    def fit_stream(batches: "Iterable[tuple[NDArray, NDArray]]") -> "Normalizer":
+        """As `fit` without scene, of batches (state [N, 16], actions [M, 12]) that need not fit into memory together.
+
+        Quantiles differ from `fit`'s by at most `RunningQuantiles.bin_width`, below 1/4000 of the range of the data.
+        """
+        state, actions = RunningQuantiles(STATE.width), RunningQuantiles(ACTION.width)
+        for states, chunk in batches:
+            state.add(states)
+            actions.add(chunk)
+        state_q01, state_q99 = _widened(state.quantile(0.01), state.quantile(0.99), _MIN_STATE_RANGE)
+        action_q01, action_q99 = _widened(actions.quantile(0.01), actions.quantile(0.99), _MIN_ACTION_RANGE)
+        return Normalizer(
+            state_q01=state_q01,
+            state_q99=state_q99,
+            action_q01=action_q01,
+            action_q99=action_q99,
+            scene_mean=np.zeros(0),
+            scene_std=np.zeros(0),
+        )
+
     def state(self, state: NDArray) -> NDArray:
         """State [..., 16] in its units → model space, mostly in [-1, 1]."""
         return _normalise(state, self.state_q01, self.state_q99)
@@ -102,6 +134,10 @@ class Normalizer:
 
 def _quantiles(data: NDArray, min_range: float) -> tuple[NDArray, NDArray]:
     q01, q99 = np.quantile(data, [0.01, 0.99], axis=0)
+    return _widened(q01, q99, min_range)
+
+
+def _widened(q01: NDArray, q99: NDArray, min_range: float) -> tuple[NDArray, NDArray]:
     middle, half = (q01 + q99) / 2, np.maximum(q99 - q01, min_range) / 2
     return middle - half, middle + half
 
@@ -122,29 +158,50 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationEncoder:
-    """From observations to `Inputs`, reading the `cameras` and, if `reads_scene`, the privileged scene."""
+    """From observations to `Inputs`, reading the `cameras` at `image_px` [px] and, if `reads_scene`, the scene.
+
+    The state reaches the model through the prompt alone, in its own width. Images of another size are resized.
+    """
 
     normalizer: Normalizer
     tokenizer: Tokenizer
     cameras: tuple[str, ...]
     reads_scene: bool
+    image_px: int
+    prompt_format: PromptFormat
 
     def __call__(self, observation: Observation, device: torch.device) -> Inputs:
-        """Raises ValueError where a part is missing, has another shape, or is not finite."""
+        """Raises ValueError where a part is missing, has another shape, or is not finite, and for no lanes at all."""
         if "state" not in observation:
             raise ValueError(f"the observation has no 'state'; it has {', '.join(observation)}")
         batch = len(observation["state"])
+        if batch == 0:
+            raise ValueError("the observation has no rows (a batch of 0); give at least one lane")
         state = _part(observation, "state", batch, STATE.width)
         instructions = observation.get("instruction")
         if instructions is None or isinstance(instructions, str) or len(instructions) != batch:
             raise ValueError(f'"instruction" needs a sequence of {batch} strings, got {instructions!r}')
-        tokens, mask = self.tokenizer.prompts(instructions, state_bins(self.normalizer.state(state)))
+        bins = state_bins(self.normalizer.state(state)) if self.prompt_format is PromptFormat.STATE else None
+        tokens, mask = self.tokenizer.prompts(instructions, bins)
         scene = None
         if self.reads_scene:
             scene = self.normalizer.scene(_part(observation, "scene", batch, len(self.normalizer.scene_mean)))
             scene = torch.from_numpy(scene).to(device)
-        images = {camera: _image(observation, camera, batch, device) for camera in self.cameras}
-        return Inputs(torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device), images or None, scene)
+        images = self._images(observation, batch, device)
+        return Inputs(torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device), images, scene)
+
+    def _images(self, observation: Observation, batch: int, device: torch.device) -> dict[str, Tensor] | None:
+        missing = [camera for camera in self.cameras if camera not in observation]
+        if missing:
+            raise ValueError(
+                f"the observation has no {missing[0]!r}, which this policy reads; make the env with "
+                f'obs="pixels", or say that a camera is not there by giving None'
+            )
+        there = [camera for camera in self.cameras if observation[camera] is not None]
+        if self.cameras and not there:
+            raise ValueError(f"all of {', '.join(self.cameras)} are None; this policy needs at least one image")
+        images = {camera: image_tensor(camera, observation[camera], batch, self.image_px, device) for camera in there}
+        return images or None
 
 
 def _part(observation: Observation, name: str, batch: int, width: int) -> NDArray:
@@ -154,13 +211,3 @@ def _part(observation: Observation, name: str, batch: int, width: int) -> NDArra
     if array.shape != (batch, width) or not np.isfinite(array).all():
         raise ValueError(f"{name!r} needs finite numbers of shape [{batch}, {width}], got {array.shape}: {array}")
     return array
-
-
-def _image(observation: Observation, camera: str, batch: int, device: torch.device) -> Tensor:
-    if camera not in observation:
-        raise ValueError(f'the observation has no {camera!r}, which this policy reads; make the env with obs="pixels"')
-    array = np.asarray(observation[camera])
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[0] != batch or array.shape[3] != 3:
-        raise ValueError(f"{camera!r} needs uint8 [{batch}, px, px, 3], got {array.dtype} {array.shape}")
-    # To the device as bytes: a quarter of the traffic. A copy, because shared-memory images are read-only or reused.
-    return torch.tensor(array).to(device).permute(0, 3, 1, 2).float() / 255 * 2 - 1

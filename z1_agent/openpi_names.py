@@ -1,8 +1,16 @@
-"""From the tensor names of an openpi π0.5 checkpoint to ours, one to one."""
+"""Names and precision of the tensors of public π0.5 checkpoints: openpi's and LeRobot's to ours, and back.
+
+LeRobot's names are openpi's behind "model.". Its files may lack the tied token embedding or hold it twice, name the
+time MLP as π0 did, and hold π0's state projection, which π0.5 has not. Source: the loader of lerobot 0.6.
+"""
 
 import re
 
+import torch
+
 DEAD = "paligemma_with_expert.gemma_expert.lm_head.weight"
+TIED_HEAD = "paligemma_with_expert.paligemma.lm_head.weight"
+LEROBOT_PREFIX = "model."
 
 # Checked in order; the first pattern that matches the whole name wins. A converted checkpoint holds the token
 # embedding under the name of the output head it is tied to; where both are there they are the same tensor.
@@ -21,6 +29,10 @@ _RULES = [
         (r"((?:action_in|action_out)_proj\..+|(?:time_mlp_in|time_mlp_out)\..+)", r"\1"),
     )
 ]
+
+# What lerobot's loader renames and skips.
+_LEROBOT_TIME = re.compile(r"^action_time_mlp_(in|out)\.")
+_LEROBOT_SKIPPED = ("state_proj.",)
 
 _PARTS = [
     (re.compile(pattern), replacement)
@@ -42,6 +54,43 @@ _PARTS = [
     )
 ]
 
+_BACK_TOPS = (
+    ("vlm.", "paligemma_with_expert.paligemma.model.language_model."),
+    ("expert.", "paligemma_with_expert.gemma_expert.model."),
+    ("projector.", "paligemma_with_expert.paligemma.model.multi_modal_projector.linear."),
+    ("vision.", "paligemma_with_expert.paligemma.model.vision_tower.vision_model."),
+    ("action_in.", "action_in_proj."),
+    ("action_out.", "action_out_proj."),
+    ("time_in.", "time_mlp_in."),
+    ("time_out.", "time_mlp_out."),
+)
+_BACK_VISION = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"^patch\.", r"embeddings.patch_embedding."),
+        (r"^position$", r"embeddings.position_embedding.weight"),
+        (r"^layers\.", r"encoder.layers."),
+        (r"^norm\.", r"post_layernorm."),
+        (r"\.up\.", r".mlp.fc1."),
+        (r"\.down\.", r".mlp.fc2."),
+        (r"\.attention_norm\.", r".layer_norm1."),
+        (r"\.mlp_norm\.", r".layer_norm2."),
+        (r"\.attention\.out\.", r".self_attn.out_proj."),
+        (r"\.attention\.([qkv])\.", r".self_attn.\1_proj."),
+    )
+]
+_BACK_GEMMA = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\.attention_norm\.", r".input_layernorm."),
+        (r"\.mlp_norm\.", r".post_attention_layernorm."),
+        (r"\.attention\.out\.", r".self_attn.o_proj."),
+        (r"\.attention\.([qkv])\.", r".self_attn.\1_proj."),
+        (r"\.mlp\.(gate|up|down)\.", r".mlp.\1_proj."),
+        (r"(^|\.)modulation\.", r"\1dense."),
+    )
+]
+
 
 def from_openpi(name: str) -> str | None:
     """Our name of an openpi tensor; None for the action expert's output head, which nothing reads.
@@ -57,3 +106,48 @@ def from_openpi(name: str) -> str | None:
                 ours = part.sub(new, ours)
             return ours
     raise KeyError(f"{name!r} is not a tensor of an openpi π0.5 checkpoint")
+
+
+def from_lerobot(name: str) -> str | None:
+    """Our name of a LeRobot tensor, with or without its prefix; None for those that π0.5 does not read.
+
+    Raises KeyError for a name that no π0.5 checkpoint has.
+    """
+    plain = _LEROBOT_TIME.sub(r"time_mlp_\1.", name.removeprefix(LEROBOT_PREFIX))
+    return None if plain.startswith(_LEROBOT_SKIPPED) else from_openpi(plain)
+
+
+def to_openpi(name: str) -> str:
+    """openpi's name of one of our tensors: the inverse of `from_openpi`, with the embedding under its tied head's name.
+
+    Raises KeyError for a tensor that the published network does not have.
+    """
+    if name == "embedding.weight":
+        return TIED_HEAD
+    for ours, theirs in _BACK_TOPS:
+        if name.startswith(ours):
+            rest = name[len(ours) :]
+            for pattern, replacement in _BACK_VISION if ours == "vision." else _BACK_GEMMA:
+                rest = pattern.sub(replacement, rest)
+            return theirs + rest
+    raise KeyError(f"{name!r} is not a tensor of the published π0.5; public layouts have no place for it")
+
+
+def openpi_dtype(name: str) -> torch.dtype:
+    """The type of our tensor `name` in openpi's mixed layout: bfloat16, but float32 for all norms of trunk and expert
+    (the expert's modulations are among them), the patch and position embeddings, and the action and time layers.
+    """
+    if name.startswith(("vision.patch.", "vision.position", "vlm.norm.", "expert.norm.", "action_", "time_")):
+        return torch.float32
+    is_norm = ".attention_norm." in name or ".mlp_norm." in name
+    return torch.float32 if is_norm and name.startswith(("vlm.", "expert.")) else torch.bfloat16
+
+
+def float32_dtype(name: str) -> torch.dtype:
+    """Everything in float32."""
+    return torch.float32
+
+
+def bfloat16_dtype(name: str) -> torch.dtype:
+    """Everything in bfloat16, as openpi's converted files are with `precision=bfloat16`."""
+    return torch.bfloat16

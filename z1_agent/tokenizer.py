@@ -1,7 +1,8 @@
 """Prompts and their tokens.
 
-The prompt follows π0.5: the normalised state in 256 bins, in words, behind the instruction. Source: arXiv
-2504.16054 and the public tokenizer's output, of which tests hold examples. `NanoTokenizer` is this
+The prompt follows π0.5: the normalised state in 256 bins, in words, behind the instruction; or, as some of its public
+fine-tunings have it, the instruction alone. Source: arXiv 2504.16054 and the public tokenizer's output, of which tests
+hold examples. `NanoTokenizer` is this
 project's own small vocabulary: one token per state bin and per word of the kitchen's instructions, so that
 a prompt of 16 bins takes about 30 tokens.
 """
@@ -9,6 +10,7 @@ a prompt of 16 bins takes about 30 tokens.
 import hashlib
 import re
 from collections.abc import Sequence
+from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol
 
@@ -17,6 +19,17 @@ from numpy.typing import NDArray
 
 NUM_BINS = 256
 _BIN_EDGES = np.linspace(-1, 1, NUM_BINS + 1)[:-1]
+
+
+class PromptFormat(StrEnum):
+    """What a prompt says. A policy must be asked in the format it was trained with.
+
+    STATE: instruction and binned state, of the env's width, not padded (openpi's π0.5 base model; LeRobot from 0.6 on).
+    TEXT: the instruction and a line break (openpi's pi05_libero). Such a policy has no proprioception at all.
+    """
+
+    STATE = "state"
+    TEXT = "text"
 
 
 def state_bins(state: NDArray) -> NDArray:
@@ -36,15 +49,31 @@ def prompt(instruction: str, bins: NDArray) -> str:
     return f"Task: {clean(instruction)}, State: {' '.join(map(str, bins))};\nAction: "
 
 
+def check_instructions(instructions: Sequence[str]) -> None:
+    """Raises ValueError where one is no text or empty: a policy that is not told what to do does anything."""
+    for index, text in enumerate(instructions):
+        if not isinstance(text, str) or not clean(text):
+            raise ValueError(f"instruction {index} is {text!r}; say in words what to do")
+
+
 class Tokenizer(Protocol):
-    """Prompts to token ids. `name` identifies the vocabulary: equal names give equal ids."""
+    """Prompts to token ids. `name` identifies the vocabulary: equal names give equal ids.
+
+    content: the model file, of which a checkpoint holds a copy; None where the program alone can make the tokenizer.
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def vocab_size(self) -> int: ...
-    def prompts(self, instructions: Sequence[str], bins: NDArray) -> tuple[NDArray, NDArray]:
-        """Ids int64 [B, T] and mask bool [B, T] of B prompts, T the longest; bins int64 [B, S]."""
+    @property
+    def content(self) -> bytes | None: ...
+    def prompts(self, instructions: Sequence[str], bins: NDArray | None) -> tuple[NDArray, NDArray]:
+        """Ids int64 [B, T] and mask bool [B, T] of B prompts, T the longest; bins int64 [B, S], None for
+        `PromptFormat.TEXT`.
+
+        Raises ValueError for instructions that are empty.
+        """
         ...
 
 
@@ -87,6 +116,7 @@ class NanoTokenizer:
 
     name = "nano-" + hashlib.sha256("\0".join(_PIECES).encode()).hexdigest()[:12]
     vocab_size = len(_PIECES) + 256
+    content: bytes | None = None
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without the leading one that `prompts` adds."""
@@ -99,8 +129,11 @@ class NanoTokenizer:
         pieces = (_PIECES[i].encode() if i < len(_PIECES) else bytes([i - len(_PIECES)]) for i in ids if i > _BOS)
         return b"".join(pieces).decode(errors="replace")
 
-    def prompts(self, instructions: Sequence[str], bins: NDArray) -> tuple[NDArray, NDArray]:
+    def prompts(self, instructions: Sequence[str], bins: NDArray | None) -> tuple[NDArray, NDArray]:
         """See `Tokenizer`; the same ids as `encode(prompt(...))`, without writing the numbers out."""
+        check_instructions(instructions)
+        if bins is None:
+            return padded([(_BOS, *_encode(f"{clean(text)}\n")) for text in instructions], _PAD)
         heads = [(_BOS, _TASK, *_encode(f" {clean(text)}"), _STATE) for text in instructions]
         lengths = np.array([len(head) for head in heads]) + bins.shape[1] + 1
         ids = np.full((len(heads), lengths.max()), _PAD)
@@ -109,6 +142,15 @@ class NanoTokenizer:
             row[len(head) : length - 1] = row_bins
             row[length - 1] = _ACTION
         return ids, np.arange(ids.shape[1]) < lengths[:, None]
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[NDArray, NDArray]:
+    """Ids int64 [B, T] of B rows, each filled up with `pad` to the longest, and mask bool [B, T]."""
+    lengths = np.array([len(row) for row in rows])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(mask.shape, pad)
+    ids[mask] = [token for row in rows for token in row]
+    return ids, mask
 
 
 @lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from z1_agent.observation import Normalizer, ObservationEncoder
-from z1_agent.tokenizer import NanoTokenizer, prompt, state_bins
+from z1_agent.tokenizer import NanoTokenizer, PromptFormat, prompt, state_bins
 
 PROMPTS = json.loads((Path(__file__).parents[1] / "data" / "pi05" / "prompts.json").read_text())
 CASES = [case for case in PROMPTS if case["state"] is not None]
@@ -127,7 +127,12 @@ def test_prompt_tokens_equal_the_encoded_prompt():
 @pytest.fixture
 def read():
     return ObservationEncoder(
-        normalizer=make_normalizer(), tokenizer=NanoTokenizer(), cameras=("image_left",), reads_scene=True
+        normalizer=make_normalizer(),
+        tokenizer=NanoTokenizer(),
+        cameras=("image_left",),
+        reads_scene=True,
+        image_px=64,
+        prompt_format=PromptFormat.STATE,
     )
 
 
