@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from z1_envs.layout import CAMERAS
+from z1_envs.opengl import HOW_TO_DRAW, RenderError
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _MAX_GEOMS = 500  # that may be drawn; scenes have 120
@@ -22,10 +23,6 @@ MIN_PX, MAX_PX = 32, 640
 # Where films are taken from; the azimuths [deg] are tried in turn.
 _FILM_DISTANCE, _FILM_ELEVATION = 2.0, -20.0  # [m, deg]
 _FILM_AZIMUTHS = (58.0, -58.0, 30.0, -30.0)
-
-
-class RenderError(RuntimeError):
-    """No image can be made on this machine; the message says what to install or set."""
 
 
 class Cameras:
@@ -131,11 +128,6 @@ def _open_context(model: mujoco.MjModel, width: int, height: int):
         mjr = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_resizeOffscreen(width, height, mjr)  # beyond the model's own buffer nothing would be drawn
     except Exception as error:  # each backend raises its own kind, AttributeError among them
-        raise RenderError(
-            f"OpenGL cannot start ({type(error).__name__}: {error}). On a machine without a display install EGL "
-            "(Debian and Ubuntu: apt-get install libegl1 libgl1-mesa-dri) and set MUJOCO_GL=egl, or install "
-            "libosmesa6 and set MUJOCO_GL=osmesa; `z1 doctor` draws a test frame. MuJoCo reads MUJOCO_GL when it is "
-            "first imported: import z1_envs before mujoco, or set it in the shell. Without images use obs='state'"
-        ) from error
+        raise RenderError(f"OpenGL cannot start ({type(error).__name__}: {error}). {HOW_TO_DRAW}") from error
     mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, mjr)
     return context, mjr

@@ -11,7 +11,6 @@ import struct
 import tempfile
 import xml.etree.ElementTree as ElementTree
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,15 @@ from z1_envs.robocasa.catalogue import (
     style,
     textures,
 )
-from z1_envs.robocasa.compat import ASSETS_VARIABLE, installed_assets
 from z1_envs.robocasa.mjcf import STEEL, Colour
 from z1_envs.robocasa.object_models import VARIANTS, build_object
-from z1_envs.tasks import get_task
+from z1_envs.robocasa.versions import ASSETS_VARIABLE, V101, Installed, Pack, RoboCasaError, Version, installed
 
-STAND_IN_VERSION = 1
+BACKEND = "robocasa"
+STAND_IN_BACKEND = "robocasa-stand-in"
+STAND_IN_VERSION = 2
 MANIFEST = "z1_stand_in.json"
+_STAND_IN_FOR = V101.name
 # Parts of the installed package that are complete as they are.
 _COPIED = (
     "arenas", "scenes/kitchen_layouts", "fixtures/cabinets", "fixtures/handles", "fixtures/counters",
@@ -42,60 +43,68 @@ _COPIED = (
 _UNUSABLE = ("textures/", "models/assets/", "/robosuite/")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pack:
-    """One official pack. download: size of its archive [MB], None where nobody publishes it; probe: what it fills."""
-
-    name: str
-    download: int | None
-    probe: str
-
-    def __str__(self) -> str:
-        size = "size not published" if self.download is None else f"{self.download} MB"
-        return f"{self.name} ({size})"
-
-
-# All tasks need all of them: every scene has textures and appliances, and objects are drawn from both zoos.
-# Sizes: the archives of May 2026, as mirrors of them list them.
-PACKS = (
-    Pack(name="tex", download=None, probe="textures"),
-    Pack(name="fixtures_lw", download=530, probe="fixtures/microwaves"),
-    Pack(name="objs_objaverse", download=None, probe="objects/objaverse"),
-    Pack(name="objs_lw", download=792, probe="objects/lightwheel"),
-)
-
-
-def assets_folder() -> Path:
-    """The folder that RoboCasa will use: the environment variable's, else the one inside the installed package."""
-    chosen = os.environ.get(ASSETS_VARIABLE)
-    return Path(chosen) if chosen else installed_assets()
+def assets_folder(chosen: Path | None, found: Installed) -> Path:
+    """The folder that RoboCasa will use: `chosen`, else the environment variable's, else its own."""
+    named = os.environ.get(ASSETS_VARIABLE) if found.reads_variable else None
+    return chosen or (Path(named) if named else found.assets)
 
 
 def is_stand_in(folder: Path) -> bool:
-    """Whether `folder` is a pack that `write_stand_in` wrote: results made with it say so."""
+    """Whether `folder` is a pack that `write_stand_in` wrote."""
     return (folder / MANIFEST).is_file()
 
 
-def missing_packs(task: str, folder: Path) -> list[Pack]:
-    """The official packs that `task` needs and `folder` lacks; none for a stand-in pack, which serves all tasks.
+def backend_of(folder: Path) -> str:
+    """What infos and reports call the backend on these assets: results on stand-ins are never taken for official."""
+    return STAND_IN_BACKEND if is_stand_in(folder) else BACKEND
 
-    Raises ValueError for unknown tasks.
-    """
-    get_task(task)
+
+def missing_packs(folder: Path, version: Version) -> list[Pack]:
+    """The official packs that `folder` lacks; none for a stand-in pack, which serves all tasks."""
     if is_stand_in(folder):
         return []
-    return [pack for pack in PACKS if not _has_entries(folder / pack.probe)]
+    return [pack for pack in version.packs if not any(folder.glob(pack.probe))]
 
 
-def check_assets(task: str, folder: Path) -> None:
-    """Raises FileNotFoundError that names what `task` lacks in `folder`, its size, and the command."""
-    missing = missing_packs(task, folder)
-    if missing:
-        types = " ".join(pack.name for pack in missing)
+def check_assets(task: str, folder: Path, found: Installed) -> None:
+    """Raises FileNotFoundError that names what `task` lacks in `folder`, its size, and the command; ValueError for
+    stand-ins of another release or version.
+    """
+    if not folder.is_dir():
         raise FileNotFoundError(
-            f"{get_task(task).name} needs assets that are not in {folder}: {', '.join(map(str, missing))}; all packs "
-            f"together are about 10 GB. Download them: robocasa-download-assets --type {types} -y; or write plain "
-            f"stand-ins: python -m z1_envs.robocasa FOLDER, then export {ASSETS_VARIABLE}=FOLDER"
+            f"there is no folder of assets {folder}: write plain stand-ins there with: z1 assets stand-in {folder}"
+        )
+    _check_stand_in(folder, found)
+    own = next((part for part in _COPIED if found.reads_variable and not (folder / part).exists()), None)
+    if own is not None:
+        raise FileNotFoundError(
+            f"{folder} lacks {own}, which comes with RoboCasa's package and with no download: "
+            f"cp -rn {found.assets}/. {folder}"
+        )
+    missing = missing_packs(folder, found.version)
+    if missing:
+        command, gigabytes = found.version.download
+        types = "".join(f" {pack.name}" for pack in missing) if command.endswith("--type") else ""
+        raise FileNotFoundError(
+            f"{task} needs assets that are not in {folder}: {', '.join(map(str, missing))}; all packs together are "
+            f"about {gigabytes} GB. Download them: {command}{types}; or write plain stand-ins: "
+            f"z1 assets stand-in FOLDER, then export {ASSETS_VARIABLE}=FOLDER"
+        )
+
+
+def _check_stand_in(folder: Path, found: Installed) -> None:
+    if not is_stand_in(folder):
+        return
+    mend = "write a new one: z1 assets stand-in FOLDER"
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        written = (manifest["version"], manifest["robocasa"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"the stand-in pack in {folder} has a broken {MANIFEST}: {mend}") from error
+    if written != (STAND_IN_VERSION, found.version.name):
+        raise ValueError(
+            f"the stand-in pack in {folder} is release {written[0]} for RoboCasa {written[1]}, needed is release "
+            f"{STAND_IN_VERSION} for {found.version.name}: {mend}"
         )
 
 
@@ -103,19 +112,24 @@ def write_stand_in(folder: Path) -> Path:
     """Writes the stand-in pack to `folder`, which must be empty or not there; the same files for the same release.
 
     It appears whole or not at all. Raises FileExistsError for a folder with something in it, ValueError for a path
-    that RoboCasa would misread.
+    that RoboCasa would misread, RoboCasaError where RoboCasa is missing or is not the version that the pack is for.
     """
+    found = installed()
+    if found.version.name != _STAND_IN_FOR:
+        raise RoboCasaError(
+            f"the stand-in pack is made for RoboCasa {_STAND_IN_FOR}, installed is {found.version.name}: download the "
+            f"official assets: {found.version.download[0]}"
+        )
     folder = folder.absolute()
     unusable = [part for part in _UNUSABLE if part in f"{folder}/"]
     if unusable:
         raise ValueError(f"RoboCasa misreads paths that contain {unusable[0]!r}: choose another folder than {folder}")
     if _has_entries(folder):
         raise FileExistsError(f"{folder} is not empty: choose a new folder, or empty this one")
-    package_assets = installed_assets()
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _write_pack(unfinished, package_assets)
+        _write_pack(unfinished, found.assets)
         unfinished.chmod(0o755)
         unfinished.rename(folder)
     except BaseException:
@@ -150,7 +164,8 @@ def _write_pack(folder: Path, package_assets: Path) -> None:
             # Not the category's name with a number: RoboCasa excludes official models by such names.
             place = folder / "objects" / category.folder / f"plain_{variant}"
             _write((place / "lid" if category.is_lid else place) / "model.xml", model.text().encode())
-    _write_json(folder / MANIFEST, {"version": STAND_IN_VERSION, "made_of": "primitive geoms"})
+    manifest = {"version": STAND_IN_VERSION, "robocasa": _STAND_IN_FOR, "made_of": "primitive geoms"}
+    _write_json(folder / MANIFEST, manifest)
 
 
 def _fill_in_textures(folder: Path) -> None:

@@ -12,6 +12,7 @@ import inspect
 import io
 import logging
 import os
+import re
 import sys
 import warnings
 import xml.etree.ElementTree as ElementTree
@@ -20,68 +21,90 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-COMMAND = 'pip install -e ".[robocasa]"'
-ASSETS_VARIABLE = "ROBOCASA_ASSETS_PATH"
+from z1_envs.robocasa.versions import ASSETS_VARIABLE, COMMAND, Installed, RoboCasaError, installed
+
 _MUJOCO_BELOW = (3, 10)
 _LEGACY_BASE = "JOINT_VELOCITY_LEGACY"
 # What robosuite's constructor calls to build the model (robosuite/environments/base.py:147-167).
 _BUILDERS = ("_load_model", "_initialize_sim", "initialize_renderer", "_reset_internal", "_setup_observables")
 
 
-class RoboCasaError(ImportError):
-    """RoboCasa cannot be used here; the message ends with what mends it."""
+def check_installed() -> Installed:
+    """What is installed.
 
-
-def check_installed() -> None:
-    """Raises RoboCasaError, with the command to type, for a missing package or a mujoco that is too new.
-
-    Imports nothing.
+    Raises RoboCasaError, with the command to type, for missing packages, a version of RoboCasa that has no table, and
+    releases of mujoco, numpy and robosuite that it does not run on. Imports nothing. With numpy 2 pip complains, as
+    robosuite's mink asks for less; nothing here uses mink, and all works.
     """
-    for package in ("robosuite", "robocasa"):
-        if importlib.util.find_spec(package) is None:
-            raise RoboCasaError(f"the official backend needs {package}, which is not installed: {COMMAND}")
-    found = importlib.metadata.version("mujoco")
-    if tuple(int(part) for part in found.split(".")[:2]) >= _MUJOCO_BELOW:
+    if importlib.util.find_spec("robosuite") is None:
+        raise RoboCasaError(f"the official backend needs robosuite, which is not installed: {COMMAND}")
+    found = installed()
+    here = {package: importlib.metadata.version(package) for package in ("mujoco", "numpy", "robosuite")}
+    name, install = f"RoboCasa {found.version.name}", found.version.install
+    for package, allowed in (("mujoco", found.mujoco), ("numpy", found.numpy)):
+        if allowed and here[package] not in allowed:
+            wanted = " or ".join(allowed)
+            raise RoboCasaError(f"this {name} runs on {package} {wanted} only, not on {here[package]}: {install}")
+    if _release(here["mujoco"]) >= _MUJOCO_BELOW:
         raise RoboCasaError(
-            f"robosuite 1.5.2 does not run on mujoco {found}, it needs one below 3.10: pip install 'mujoco>=3.8,<3.10'"
+            f"robosuite does not run on mujoco {here['mujoco']}, it needs one below 3.10: "
+            "pip install 'mujoco>=3.8,<3.10'"
         )
-
-
-def installed_assets() -> Path:
-    """The assets folder inside the installed package, incomplete until official assets are downloaded into it.
-
-    Imports nothing, so that the folder that RoboCasa uses can still be chosen.
-    """
-    check_installed()
-    spec = importlib.util.find_spec("robocasa")
-    if spec is None or not spec.submodule_search_locations:
-        raise RoboCasaError(f"robocasa is installed without its files: {COMMAND}")
-    return Path(next(iter(spec.submodule_search_locations))) / "models" / "assets"
+    first, end = found.version.robosuite
+    if not _release(first) <= _release(here["robosuite"]) < _release(end):
+        raise RoboCasaError(
+            f"{name} runs on robosuite from {first} to below {end}, not on {here['robosuite']}: {install}"
+        )
+    return found
 
 
 def load(assets: Path | None = None) -> ModuleType:
     """RoboCasa, imported with `assets` as its folder of assets (None: what the environment variable says), adapted.
 
-    Raises RoboCasaError where it was imported with another folder before: it cannot change that.
+    Raises RoboCasaError where it was imported with another folder before (it cannot change that), where it takes its
+    assets from its own folder alone, and where it does not import.
     """
-    check_installed()
+    found = check_installed()
+    check_choice_of_assets(assets, found)
     if assets is not None and "robocasa" not in sys.modules:
         os.environ[ASSETS_VARIABLE] = str(assets.resolve())
     chosen = os.environ.get("MUJOCO_GL")
-    with _hushed():
-        import robocasa
-        import robocasa.models  # pyright: ignore[reportMissingImports]
+    try:
+        with _hushed():
+            import robocasa
+            import robocasa.models  # pyright: ignore[reportMissingImports]
+    except (ImportError, AssertionError, AttributeError, ValueError) as error:
+        raise RoboCasaError(
+            f"RoboCasa {found.version.name} does not import here ({type(error).__name__}: {error}): "
+            f"{found.version.install}"
+        ) from error
     if chosen is not None:
         os.environ["MUJOCO_GL"] = chosen  # robosuite writes "egl" there, whatever was chosen (binding_utils.py:37)
     logging.getLogger("robosuite_logs").setLevel(logging.WARNING)  # it tells of every file that it reads
-
-    if assets is not None and Path(robocasa.models.assets_root).resolve() != assets.resolve():
-        raise RoboCasaError(
-            f"RoboCasa was imported with the assets in {robocasa.models.assets_root}, asked for are those in {assets}: "
-            f"use one folder per process, or set {ASSETS_VARIABLE} before Python starts"
-        )
+    check_choice_of_assets(assets, found)
     adapt()
     return robocasa
+
+
+def check_choice_of_assets(assets: Path | None, found: Installed) -> None:
+    """Raises RoboCasaError where `assets` cannot be its folder of assets, because it has another one or only its own.
+
+    None passes: then it is what it is.
+    """
+    if assets is None:
+        return
+    if not found.reads_variable and assets.resolve() != found.assets.resolve():
+        raise RoboCasaError(
+            f"this RoboCasa {found.version.name} reads its own assets only, those in {found.assets}, not {assets}: "
+            f"leave out assets, and {found.version.download[0]}"
+        )
+    if "robocasa.models" in sys.modules:
+        used = Path(sys.modules["robocasa.models"].assets_root)
+        if used.resolve() != assets.resolve():
+            raise RoboCasaError(
+                f"RoboCasa was imported with the assets in {used}, asked for are those in {assets}: use one folder "
+                f"per process, or set {ASSETS_VARIABLE} before Python starts"
+            )
 
 
 def adapt() -> list[str]:
@@ -178,6 +201,11 @@ def _hushed() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """The first three numbers of a version: (3, 9, 0) of "3.9.0"."""
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
 def _lacks(function: Callable[..., Any], argument: str) -> bool:

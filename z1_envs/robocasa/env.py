@@ -18,16 +18,14 @@ from numpy.typing import NDArray
 
 from z1_envs.actions import ActionCheck
 from z1_envs.layout import ACTION, CAMERAS, STATES
-from z1_envs.robocasa import compat
-from z1_envs.robocasa.assets import assets_folder, check_assets, is_stand_in
+from z1_envs.robocasa import preflight
+from z1_envs.robocasa.official import choose_fixture, make_official
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.scene import Scene, check_scene, compressed, hold, model_sizes, model_text, scene_hash
 from z1_envs.robocasa.simulation import Simulation, check_contact, make_current
 from z1_envs.robocasa.snapshot_state import SimulationState, StateAccess
 from z1_envs.snapshot import SnapshotError
-from z1_envs.tasks import Task, get_task
 
-BACKEND = "robocasa"
 DEFAULT = RoboCasaOptions()
 _SEED_LIMIT = 2**63  # seeds that the env draws itself lie below
 _MAX_DRAWS = 20  # scenes drawn for one start before giving up
@@ -42,14 +40,6 @@ _STATE_KEYS = {
     "eef_position": "robot0_base_to_eef_pos",
     "eef_quaternion": "robot0_base_to_eef_quat",
     "gripper_qpos": "robot0_gripper_qpos",
-}
-
-# What v1.0 has one class for, v0.2 told apart by fixture: the kinds among which a start draws with equal chances.
-_FIXTURES: Mapping[str, tuple[str, ...]] = {
-    "OpenSingleDoor": ("CABINET_SINGLE_DOOR", "MICROWAVE"),
-    "CloseSingleDoor": ("CABINET_SINGLE_DOOR", "MICROWAVE"),
-    "OpenDoubleDoor": ("CABINET_DOUBLE_DOOR",),
-    "CloseDoubleDoor": ("CABINET_DOUBLE_DOOR",),
 }
 
 
@@ -83,19 +73,14 @@ class RoboCasaEnv(gym.Env):
     metadata: dict[str, Any] = {"render_modes": [], "render_fps": 20}  # noqa: RUF012 (gymnasium's)
 
     def __init__(self, task: str, options: RoboCasaOptions = DEFAULT):
-        """Raises ValueError for unknown tasks, RoboCasaError and FileNotFoundError for what is not installed or
-        downloaded, with the command; all before anything is built.
-        """
-        self._task: Task = get_task(task)
+        """Raises what `preflight.check` raises, before anything is built or RoboCasa is imported."""
+        self._ready = preflight.check(task, options)
         self.options = options
         self.observation_space = observation_space(options)
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION.width,), np.float32)
-        self.horizon = self._task.horizon if options.horizon is None else options.horizon
-        compat.check_installed()
-        check_assets(self._task.name, assets_folder() if options.assets is None else options.assets)
-        compat.load(options.assets)
+        self.horizon = self._ready.horizon
         self._px = options.image_px if options.obs == "pixels" else None
-        self._env = _make(self._task, options)
+        self._env = make_official(self._ready, options)
         self._action_check = ActionCheck(self.action_space, 1)
         self._lane = np.zeros(1, dtype=np.int32)
         # Patched on the instance: RoboCasa's own goes through all contacts in Python.
@@ -117,7 +102,7 @@ class RoboCasaEnv(gym.Env):
     def snapshot_name(self) -> str:
         """The env with its arguments; snapshots and scenes are exchanged between envs of equal names."""
         options = replace(self.options, horizon=self.horizon, assets=None)
-        return f"RoboCasaEnv({self._task.name}, {options})"
+        return f"RoboCasaEnv({self._ready.task}, {self._ready.version.name}, {options})"
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Starts the episode that `seed` decides (None: drawn from `np_random`): scene, objects, the robot's place.
@@ -211,12 +196,12 @@ class RoboCasaEnv(gym.Env):
             if not self._env._check_success():
                 break
         else:
-            raise RuntimeError(f"{self._task.name}: seed {seed} gave {_MAX_DRAWS} scenes in which all was done")
+            raise RuntimeError(f"{self._ready.task}: seed {seed} gave {_MAX_DRAWS} scenes in which all was done")
         simulation, text = Simulation(self._env), model_text(self._env)
         access = StateAccess(simulation)
         return _Episode(
             scene_id=scene_hash(text),
-            instruction=_v02_words(self._env.get_ep_meta()["lang"]),
+            instruction=self._ready.version.words(self._env.get_ep_meta()["lang"]),
             seed=seed,
             draw=draw,
             text=text,
@@ -235,7 +220,7 @@ class RoboCasaEnv(gym.Env):
         access.set_state(scene.start)
         return _Episode(
             scene_id=scene.scene_id,
-            instruction=_v02_words(self._env.get_ep_meta()["lang"]),
+            instruction=self._ready.version.words(self._env.get_ep_meta()["lang"]),
             seed=scene.seed,
             draw=scene.draw,
             text=text,
@@ -248,11 +233,7 @@ class RoboCasaEnv(gym.Env):
         """RoboCasa's scene and start number `draw` of `seed`."""
         make_current(self._env)
         self._env.rng = rng = np.random.default_rng([seed, draw])
-        if self._task.name in _FIXTURES:
-            kinds = _FIXTURES[self._task.name]
-            kind = _fixture_type(kinds[int(rng.integers(len(kinds)))])
-            # With a reference RoboCasa itself looks for a layout that has such a fixture (kitchen.py:656).
-            self._env.fixture_id = self._env.init_robot_base_ref = kind
+        choose_fixture(self._env, self._ready, rng)
         with _global_stream(rng):
             self._env.reset()
 
@@ -271,8 +252,7 @@ class RoboCasaEnv(gym.Env):
             "success": success,
             "elapsed": self._elapsed,
             "phase": "manipulation" if self._episode is not None and self._episode.simulation.touches() else "approach",
-            "backend": BACKEND,
-            "assets": "stand-in" if is_stand_in(assets_folder()) else "official",
+            "backend": self._ready.backend,
             "scene_id": self.scene_id,
             "instruction": self.instruction,
         }
@@ -287,31 +267,6 @@ def observation_space(options: RoboCasaOptions) -> spaces.Dict:
     return spaces.Dict({**dict.fromkeys(options.cameras, image), "state": state})
 
 
-def _make(task: Task, options: RoboCasaOptions) -> Any:
-    """RoboCasa's env of `task`, without a scene yet."""
-    import robosuite  # pyright: ignore[reportMissingImports]
-    from robosuite.controllers import load_composite_controller_config  # pyright: ignore[reportMissingImports]
-
-    return robosuite.make(
-        task.name_v1,
-        robots="PandaOmron",
-        controller_configs=load_composite_controller_config(robot="PandaOmron"),
-        use_camera_obs=False,
-        has_renderer=False,
-        has_offscreen_renderer=options.obs == "pixels",
-        renderer="mujoco",
-        ignore_done=True,
-        layout_ids=None if options.layouts is None else list(options.layouts),
-        style_ids=None if options.styles is None else list(options.styles),
-    )
-
-
-def _fixture_type(name: str) -> Any:
-    from robocasa.models.fixtures import FixtureType  # pyright: ignore[reportMissingImports]
-
-    return FixtureType[name]
-
-
 @contextlib.contextmanager
 def _global_stream(rng: np.random.Generator) -> Iterator[None]:
     """RoboCasa draws colours of counters from numpy's global stream (models/fixtures/counter.py:369,474)."""
@@ -321,9 +276,3 @@ def _global_stream(rng: np.random.Generator) -> Iterator[None]:
         yield
     finally:
         np.random.set_state(before)  # noqa: NPY002
-
-
-def _v02_words(instruction: str) -> str:
-    """v1.0's sentences as v0.2 wrote them: lower case at the start, no full stop."""
-    words = instruction.removesuffix(".")
-    return words[:1].lower() + words[1:]

@@ -1,5 +1,6 @@
 """The stand-in pack: whole, the same every time, and refused where it would do harm. The preflight's messages."""
 
+import dataclasses
 import hashlib
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -7,9 +8,7 @@ from pathlib import Path
 import mujoco
 import pytest
 
-from z1_envs.robocasa import assets, catalogue, compat, object_models
-from z1_envs.robocasa.__main__ import main
-from z1_envs.tasks import TASKS
+from z1_envs.robocasa import assets, catalogue, compat, object_models, versions
 
 pytestmark = pytest.mark.robocasa
 pytest.importorskip("robosuite", reason="needs the extra `robocasa`", exc_type=ImportError)
@@ -72,7 +71,7 @@ def test_categories_are_those_that_robocasa_draws_from(pack: Path) -> None:
 
     expected = {(name, registry) for name, row in OBJ_CATEGORIES.items() for registry in row
                 if registry in catalogue.REGISTRIES}  # fmt: skip
-    found = catalogue.categories(compat.installed_assets())
+    found = catalogue.categories(versions.installed().assets)
     assert len(found) == len(expected)
     assert {category.name for category in found} == {name for name, _ in expected}
     for name, registry in sorted(expected):
@@ -80,24 +79,57 @@ def test_categories_are_those_that_robocasa_draws_from(pack: Path) -> None:
         assert len(paths) == object_models.VARIANTS, f"{name} in {registry}: {paths}"
 
 
-def test_a_stand_in_serves_all_tasks_and_says_what_it_is(pack: Path) -> None:
-    assert assets.is_stand_in(pack)
-    assert not assets.is_stand_in(compat.installed_assets())
-    for task in TASKS:
-        assets.check_assets(task, pack)
+def official(folder: Path) -> Path:
+    """A folder of assets as the package brings it, without what is downloaded."""
+    for part in assets._COPIED:
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        (folder / part).symlink_to(versions.installed().assets / part)
+    return folder
+
+
+def test_a_stand_in_lacks_nothing_and_says_what_it_is(pack: Path, tmp_path: Path) -> None:
+    found = versions.installed()
+    assets.check_assets("OpenDrawer", pack, found)
+    assert assets.backend_of(pack) == "robocasa-stand-in"
+    assert assets.backend_of(official(tmp_path)) == "robocasa"
 
 
 def test_what_is_missing_is_named_with_its_size_and_the_command(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"OpenDrawer needs .*fixtures_lw \(530 MB\).*--type tex fixtures_lw"):
-        assets.check_assets("OpenDrawer", tmp_path)
-    (tmp_path / "textures" / "wood").mkdir(parents=True)
-    assert [pack.name for pack in assets.missing_packs("OpenDrawer", tmp_path)] == [
-        "fixtures_lw", "objs_objaverse", "objs_lw"]  # fmt: skip
-    with pytest.raises(ValueError, match="did you mean OpenDrawer"):
-        assets.check_assets("OpenDrawers", tmp_path)
+    found, folder = versions.installed(), official(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"OpenDrawer needs .*fixtures_lw \(530 MB\).*-y --type tex fixtures_lw"
+    ):
+        assets.check_assets("OpenDrawer", folder, found)
+    (folder / "textures" / "wood").mkdir(parents=True)
+    missing = [pack.name for pack in assets.missing_packs(folder, found.version)]
+    assert missing == ["fixtures_lw", "objs_objaverse", "objs_lw"]
 
 
-def test_the_command_writes_a_pack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "pack")]) == 0
-    assert f"export {compat.ASSETS_VARIABLE}={tmp_path / 'pack'}" in capsys.readouterr().out
-    assert main([]) == 2
+def test_a_folder_that_is_none_of_assets_is_refused(tmp_path: Path) -> None:
+    found = versions.installed()
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*: z1 assets stand-in .*nowhere"):
+        assets.check_assets("OpenDrawer", tmp_path / "nowhere", found)
+    with pytest.raises(FileNotFoundError, match=rf"lacks arenas, .*: cp -rn {found.assets}/\. {tmp_path}"):
+        assets.check_assets("OpenDrawer", tmp_path, found)
+
+
+@pytest.mark.parametrize("manifest", ['{"version": 1, "robocasa": "v1.0.1"}', '{"version": 2, "robocasa": "v0.2"}'])
+def test_stand_ins_of_another_release_are_refused(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / assets.MANIFEST).write_text(manifest)
+    with pytest.raises(ValueError, match=r"needed is release 2 for v1\.0\.1: write a new one: z1 assets stand-in"):
+        assets.check_assets("OpenDrawer", tmp_path, versions.installed())
+
+
+@pytest.mark.parametrize("manifest", ["{", "[]", "{}"])
+def test_broken_stand_ins_are_refused(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / assets.MANIFEST).write_text(manifest)
+    with pytest.raises(ValueError, match=r"has a broken z1_stand_in\.json: write a new one"):
+        assets.check_assets("OpenDrawer", tmp_path, versions.installed())
+
+
+def test_stand_ins_are_made_for_one_version_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = dataclasses.replace(versions.installed(), version=versions.V02)
+    monkeypatch.setattr(assets, "installed", lambda: other)
+    with pytest.raises(versions.RoboCasaError, match=r"made for RoboCasa v1\.0\.1, installed is v0\.2: download"):
+        assets.write_stand_in(tmp_path / "pack")
+    assert list(tmp_path.iterdir()) == []

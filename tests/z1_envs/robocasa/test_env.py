@@ -41,7 +41,7 @@ class TestWithRoboCasa:
         assert env.observation_space.contains(observation)
         pattern = TASKS[task].instruction.split("{")[0]
         assert info["instruction"].startswith(pattern), info["instruction"]
-        assert (info["success"], info["elapsed"], info["backend"], info["assets"]) == (False, 0, "robocasa", "stand-in")
+        assert (info["success"], info["elapsed"], info["backend"]) == (False, 0, "robocasa-stand-in")
         for step in range(5):
             observation, reward, terminated, truncated, info = env.step(STILL)
             assert (reward, terminated, truncated, info["elapsed"]) == (0.0, False, False, step + 1)

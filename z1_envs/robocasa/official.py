@@ -1,0 +1,54 @@
+"""RoboCasa's own env, made as the installed version wants it."""
+
+from typing import Any
+
+import numpy as np
+
+from z1_envs.robocasa import compat
+from z1_envs.robocasa.options import RoboCasaOptions
+from z1_envs.robocasa.preflight import Ready
+
+
+def make_official(ready: Ready, options: RoboCasaOptions) -> Any:
+    """RoboCasa's env, without a scene yet. The first call in a process imports RoboCasa.
+
+    Raises ValueError where the task's class excludes all kitchens of `ready`.
+    """
+    compat.load(options.assets)
+    import robosuite  # pyright: ignore[reportMissingImports]
+    from robosuite.controllers import load_composite_controller_config  # pyright: ignore[reportMissingImports]
+    from robosuite.environments.base import REGISTERED_ENVS  # pyright: ignore[reportMissingImports]
+
+    _check_kitchens(ready, REGISTERED_ENVS[ready.row.class_name])
+    return robosuite.make(
+        ready.row.class_name,
+        robots="PandaOmron",
+        controller_configs=load_composite_controller_config(robot="PandaOmron"),
+        use_camera_obs=False,
+        has_renderer=False,
+        has_offscreen_renderer=options.obs == "pixels",
+        renderer="mujoco",
+        ignore_done=True,
+        layout_and_style_ids=list(ready.kitchens),
+        obj_instance_split=ready.objects,
+    )
+
+
+def choose_fixture(official: Any, ready: Ready, rng: np.random.Generator) -> None:
+    """Which kind of fixture the next reset of `official` is about, where the version's class serves several tasks."""
+    kinds = ready.row.fixtures
+    if kinds:
+        from robocasa.models.fixtures import FixtureType  # pyright: ignore[reportMissingImports]
+
+        # With a reference RoboCasa itself looks for a layout that has such a fixture (kitchen.py:656).
+        official.fixture_id = official.init_robot_base_ref = FixtureType[kinds[int(rng.integers(len(kinds)))]]
+
+
+def _check_kitchens(ready: Ready, official_class: Any) -> None:
+    layouts, styles = set(official_class.EXCLUDE_LAYOUTS), set(getattr(official_class, "EXCLUDE_STYLES", ()))
+    if all(layout in layouts or style in styles for layout, style in ready.kitchens):
+        excluded = f"layouts {sorted(layouts)} and styles {sorted(styles)}"
+        raise ValueError(
+            f"RoboCasa {ready.version.name} has {ready.task} in none of the kitchens asked for: choose others than "
+            f"{excluded}"
+        )
