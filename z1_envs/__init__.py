@@ -15,6 +15,10 @@ Where things are:
     arguments              numbers that users give, checked
     lanes                  the same over any env
     worker, shared_memory  its lanes, in process or in worker processes; how observations come back from these
+    pool                   the same over an env that is heavy: many lanes on few envs
+    pool_jobs              who does which of its jobs, and what happens when a worker dies
+    pool_worker            a process that does them
+    processes              what every worker process needs: one thread, errors that travel
     wrappers               ActionChunk, SuccessDecay
     evaluate               protocols, success rates with intervals, paired comparisons
     video, gallery         rollouts and trees as mp4; all tasks side by side
@@ -22,6 +26,10 @@ Where things are:
     lerobot                the same on disk, as LeRobot datasets v3.0, and reading it
     lerobot_writer         writing it
     lerobot_statistics     what LeRobot wants to know of every feature
+    datasets               demonstrations on disk, whoever wrote them; `validate` says what is wrong with them
+    episodes               what a dataset of recorded episodes offers
+    robomimic, lerobot_v2  RoboCasa's own: v0.2's HDF5 files, v1.0's LeRobot folders
+    dataset_check          the faults that are looked for
     opengl                 which OpenGL backend MuJoCo can load here
     kitchen/               the embedded simulator, with scripted experts and their demonstrations
     robocasa/              the official one: adapters between its releases, assets; its envs are to come

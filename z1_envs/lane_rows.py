@@ -4,6 +4,7 @@ Observations are kept as arrays [L, …], infos as arrays [L], one per key, for 
 env did not give a key, its column shows False, -1, nan or None, whichever fits its dtype.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,30 @@ def stack_infos(infos: list[dict[str, Any]]) -> Infos:
             if key in info:
                 column[row] = info[key]
     return columns
+
+
+def stack_observations(observations: Sequence[Any], space: spaces.Space) -> Observation:
+    """The observations of n lanes as rows [n, …] in the dtype of `space`, which is that of one lane.
+
+    Raises ValueError where an observation has another shape than the space says.
+    """
+    if not isinstance(space, spaces.Dict):
+        return _rows("observation", observations, space)
+    return {key: _rows(key, [o[key] for o in observations], leaf) for key, leaf in space.items()}
+
+
+def gathered(observation: Observation, index: NDArray[np.int64]) -> Observation:
+    """Row k of what is returned is a copy of row index[k]."""
+    if isinstance(observation, dict):
+        return {key: rows[index] for key, rows in observation.items()}
+    return observation[index]
+
+
+def _rows(name: str, values: Sequence[Any], space: spaces.Space) -> NDArray:
+    for value in values:
+        if np.shape(value) != space.shape:
+            raise ValueError(f"{name!r} has shape {np.shape(value)}, its space says {space.shape}: correct the env")
+    return np.array(values, dtype=space.dtype)
 
 
 def _info_column(rows: NDArray) -> NDArray:

@@ -11,11 +11,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from z1_envs.branch import BranchVectorEnv
-from z1_envs.lane_rows import Infos, Observation, stack_infos
+from z1_envs.lane_rows import Infos, Observation, gathered, stack_infos, stack_observations
 from z1_envs.snapshot import SnapshotError
 from z1_envs.worker import LaneDescription, LocalLane, WorkerLane
 
@@ -111,10 +110,10 @@ class LaneVectorEnv(BranchVectorEnv):
         saved = self._call("save", leaders, [()] * len(leaders))
         following = members % self.group_size > 0
         self._follow(members[following], [saved[k] for k in index[following]], arguments, seeded)
-        observation = self._stack([start[0] for start in starts])
+        observation = stack_observations([start[0] for start in starts], self.single_observation_space)
         infos = stack_infos([start[1] for start in starts])
         return (
-            _gathered(observation, index),
+            gathered(observation, index),
             {key: rows[index] for key, rows in infos.items()},
             [saved[k][0] for k in index],
         )
@@ -140,7 +139,7 @@ class LaneVectorEnv(BranchVectorEnv):
         results = self._call("step", lanes, [(chunk,) for chunk in actions])
         observations, rewards, terminated, truncated, infos = zip(*results, strict=True)
         return (
-            self._stack(observations),
+            stack_observations(observations, self.single_observation_space),
             np.array(rewards, dtype=np.float64),
             np.array(terminated, dtype=bool),
             np.array(truncated, dtype=bool),
@@ -157,29 +156,6 @@ class LaneVectorEnv(BranchVectorEnv):
 
     def _restore_lanes(self, lanes: NDArray[np.int64], scene_ids: list[str], records: list[tuple[Any, ...]]) -> None:
         self._call("restore", lanes, list(zip(scene_ids, records, strict=True)))
-
-    def _stack(self, observations: Sequence[Any]) -> Observation:
-        """Observations of n lanes as rows [n, …] in the dtype of the space.
-
-        Raises ValueError where an env's observation has another shape than its space.
-        """
-        space = self.single_observation_space
-        if not isinstance(space, spaces.Dict):
-            return _rows("observation", observations, space)
-        return {key: _rows(key, [o[key] for o in observations], leaf) for key, leaf in space.items()}
-
-
-def _rows(name: str, values: Sequence[Any], space: spaces.Space) -> NDArray:
-    for value in values:
-        if np.shape(value) != space.shape:
-            raise ValueError(f"{name!r} has shape {np.shape(value)}, its space says {space.shape}: correct the env")
-    return np.array(values, dtype=space.dtype)
-
-
-def _gathered(observation: Observation, index: NDArray[np.int64]) -> Observation:
-    if isinstance(observation, dict):
-        return {key: rows[index] for key, rows in observation.items()}
-    return observation[index]
 
 
 def _check_alike(descriptions: list[LaneDescription]) -> None:

@@ -9,19 +9,13 @@ envs that is the same lane, bit for bit. A command that kills its worker twice i
 
 Commands are numbered and so are their answers: one that nobody waited for, because of a Ctrl-C, is not taken
 for the next command's.
-
-Workers are spawned, not forked (renderers and BLAS do not survive a fork), so a script that starts them needs
-`if __name__ == "__main__":`. They compute with one BLAS thread, for bits change with the number of threads.
 """
 
 import contextlib
 import multiprocessing
-import os
-import pickle
 import signal
-import traceback
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -31,21 +25,13 @@ from gymnasium import spaces
 from gymnasium.vector.utils import CloudpickleWrapper
 from numpy.typing import NDArray
 
+from z1_envs.processes import WorkerDiedError, WorkerError, fate, one_thread, portable
 from z1_envs.shared_memory import ObservationBlock
 from z1_envs.snapshot import Snapshot, SnapshotRestore
 
 MakeEnv = Callable[[], gym.Env]
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 _CLOSE_TIMEOUT = 5.0  # [s] for a worker to close its env before it is terminated
-
-
-class WorkerError(RuntimeError):
-    """A worker could not be started, or died again at the command that had killed it before."""
-
-
-class _WorkerDiedError(Exception):
-    """The other end of the pipe is gone. Not an OSError, which an env may raise itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,9 +154,9 @@ class WorkerLane:
                 weakref.finalize(self, self._block.release)
             self.send("attach", self._block.name, description.observation_space)
             self._reply()
-        except _WorkerDiedError:
+        except WorkerDiedError:
             raise WorkerError(
-                f"the worker of lane {self._lane_index} {self._fate()} while it built its env. A script that "
+                f"the worker of lane {self._lane_index} {fate(self._process)} while it built its env. A script that "
                 'starts workers needs `if __name__ == "__main__":`; workers=0 builds the env in process'
             ) from None
         return description
@@ -187,7 +173,7 @@ class WorkerLane:
         """What the method returned. Restarts a worker that died; raises what the method raised."""
         try:
             result = self._reply()
-        except _WorkerDiedError:
+        except WorkerDiedError:
             result = self._recover()
         self._remember(self._pending, result)
         return result
@@ -211,7 +197,7 @@ class WorkerLane:
         self._process = context.Process(
             target=_serve, args=(remote, self._make_env), name=f"lane-{self._lane_index}", daemon=True
         )
-        with _one_thread():
+        with one_thread():
             self._process.start()
         remote.close()  # the worker's copy is the only one now: when it dies, we read the end of the pipe
 
@@ -221,7 +207,7 @@ class WorkerLane:
             try:
                 number, failure, result = self._connection.recv()
             except (EOFError, OSError):
-                raise _WorkerDiedError from None
+                raise WorkerDiedError from None
             request = self._unanswered.pop(number, None)
             if number == self._number:
                 break
@@ -240,7 +226,7 @@ class WorkerLane:
         pending = self._pending
         *unread, _ = self._unanswered.values()
         self._unanswered = {}
-        fate = self._fate()
+        end = fate(self._process)
         self._connection.close()
         self._pending = ("", ())
         self._start()
@@ -255,10 +241,10 @@ class WorkerLane:
                     self._remember(self._pending, self._reply())
             self.send(pending[0], *pending[1])
             return self._reply()
-        except _WorkerDiedError:
+        except WorkerDiedError:
             raise WorkerError(
-                f"the worker of lane {self._lane_index} {fate} at {pending[0]!r}, and its successor "
-                f"{self._fate()} as well. Run this lane in process (workers=0) to see why"
+                f"the worker of lane {self._lane_index} {end} at {pending[0]!r}, and its successor "
+                f"{fate(self._process)} as well. Run this lane in process (workers=0) to see why"
             ) from None
 
     def _remember(self, request: tuple[str, tuple[Any, ...]], result: Any) -> None:
@@ -275,28 +261,6 @@ class WorkerLane:
         elif command == "restore" or (command == "restore_if_same_scene" and result):
             self._log = [*self._scene_log, ("restore", arguments)]
 
-    def _fate(self) -> str:
-        self._process.join(1.0)
-        code = self._process.exitcode
-        if code is not None and code < 0:
-            return f"was ended by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Processes started inside compute with one thread: the variables are read when numpy is imported."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
 
 def _serve(connection: Connection, make_env: Callable[[], gym.Env]) -> None:
     """What a worker does: build the env, then answer commands until told to close or left alone."""
@@ -305,7 +269,7 @@ def _serve(connection: Connection, make_env: Callable[[], gym.Env]) -> None:
         lane = Lane(make_env())
         connection.send((0, None, lane.description))
     except Exception as error:
-        connection.send((0, _portable(error), None))
+        connection.send((0, portable(error), None))
         return
     block: ObservationBlock | None = None
     with contextlib.suppress(EOFError, ConnectionResetError):  # the parent is gone
@@ -321,17 +285,7 @@ def _serve(connection: Connection, make_env: Callable[[], gym.Env]) -> None:
                         result = (None, *result[1:])
                 connection.send((number, None, result))
             except Exception as error:
-                connection.send((number, _portable(error), None))
+                connection.send((number, portable(error), None))
     lane.close()
     if block is not None:
         block.release()
-
-
-def _portable(error: Exception) -> tuple[Exception, str]:
-    """The exception, or a WorkerError where it cannot travel, and its traceback."""
-    text = traceback.format_exc()
-    try:
-        pickle.loads(pickle.dumps(error))  # both ways: some exceptions fail only when they are read
-    except Exception:
-        return WorkerError(f"{type(error).__name__}: {error}"), text
-    return error, text
