@@ -30,6 +30,7 @@ FORWARDERS = {"z1_envs/robocasa/compat.py"}
 # What may be imported inside functions, with the reason: optional packages, so that the rest of the house
 # works without them.
 LATE_IMPORTS = {
+    "h5py": "extra `hdf5`",
     "ray": "extra `ray`",
     "robocasa": "extra `robocasa`; importing it reads assets",
     "robosuite": "extra `robocasa`",

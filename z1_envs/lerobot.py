@@ -136,11 +136,36 @@ def read_column(file: Path, name: str) -> NDArray:
     return flat.reshape(-1, width) if width else flat
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises DemosError where there is none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DemosError(f"{path} is missing; copy the dataset again") from error
+    except ValueError as error:
+        raise DemosError(f"{path} is not JSON: {error}; copy the dataset again") from error
+    if not isinstance(values, dict):
+        raise DemosError(f"{path} holds no JSON object; copy the dataset again")
+    return values
+
+
+def decode(video: Path, px: int) -> Iterator[NDArray[np.uint8]]:
+    """The pictures [px, px, 3] of a video."""
+    # Not imageio's reader: it leaves its pipes to the garbage collector.
+    to_rgb = ["-v", "error", "-i", str(video), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    with subprocess.Popen(
+        [imageio_ffmpeg.get_ffmpeg_exe(), *to_rgb], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        while len(pixels := process.stdout.read(px * px * 3)) == px * px * 3:
+            yield np.frombuffer(pixels, np.uint8).reshape(px, px, 3)
+
+
 def _open(folder: Path) -> tuple[Header, dict[str, Any]]:
     """The header, and meta/z1.json as it is."""
     if not (folder / INFO).is_file():
         raise DemosError(f"{folder} is no LeRobot dataset (no {INFO}); write one with `z1 demos`")
-    info = _json(folder / INFO)
+    info = read_json(folder / INFO)
     version = info.get("codebase_version")
     if version != VERSION:
         raise DemosError(
@@ -151,7 +176,7 @@ def _open(folder: Path) -> tuple[Header, dict[str, Any]]:
             f"{folder} has no {HEADER}, which says task, backend and seeds: it was not written by `z1 demos`, or has "
             "been rewritten since"
         )
-    ours = _json(folder / HEADER)
+    ours = read_json(folder / HEADER)
     if ours.get("version") != OURS:
         raise DemosError(f"{folder / HEADER} has version {ours.get('version')}, expected {OURS}; collect it again")
     try:
@@ -162,16 +187,6 @@ def _open(folder: Path) -> tuple[Header, dict[str, Any]]:
     if missing:
         raise DemosError(f"{folder} lacks {', '.join(missing)}; copy the dataset again")
     return header, ours
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DemosError(f"{path} is not JSON: {error}; copy the dataset again") from error
-    if not isinstance(values, dict):
-        raise DemosError(f"{path} holds no JSON object; copy the dataset again")
-    return values
 
 
 def _header(folder: Path, info: dict[str, Any], ours: dict[str, Any]) -> Header:
@@ -227,7 +242,7 @@ def _pictures(folder: Path, ours: dict[str, Any], feature: str, header: Header) 
     for name in ours["files"]:
         if not name.startswith(f"videos/{feature}/"):
             continue
-        for picture in _decode(folder / name, px):
+        for picture in decode(folder / name, px):
             if num_read == len(pictures):
                 raise DemosError(f"{folder} has more than {len(pictures)} pictures in {feature}, one per step")
             pictures[num_read] = picture
@@ -235,15 +250,3 @@ def _pictures(folder: Path, ours: dict[str, Any], feature: str, header: Header) 
     if num_read < len(pictures):
         raise DemosError(f"{folder} has {num_read} pictures in {feature}, expected {len(pictures)}, one per step")
     return pictures
-
-
-def _decode(video: Path, px: int) -> Iterator[NDArray[np.uint8]]:
-    """The pictures [px, px, 3] of a video."""
-    # Not imageio's reader: it leaves its pipes to the garbage collector.
-    to_rgb = ["-v", "error", "-i", str(video), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    with subprocess.Popen(
-        [imageio_ffmpeg.get_ffmpeg_exe(), *to_rgb], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        while len(pixels := process.stdout.read(px * px * 3)) == px * px * 3:
-            yield np.frombuffer(pixels, np.uint8).reshape(px, px, 3)
