@@ -8,6 +8,7 @@ observation   env observation → model tensors, and actions back
 precision     in which precision the network computes, whatever its weights are stored in
 siglip gemma  the pieces of the network
 pi05          the network: encode(observation) → Prefix, velocity(prefix, x, t)
+lora          low-rank adapters: a small change beside frozen weights
 flow          Flow-SDE and flow matching, pure functions of a velocity field
 policy        Policy protocol; Pi05Policy = observation + pi05 + flow
 tree          RolloutTree: decisions as arrays, parents before children
@@ -30,6 +31,7 @@ recording     films of a policy or of the expert
 result report curves   what was found: result.json, and one HTML page
 sb3           the same envs for Stable-Baselines3's algorithms
 cost_control  what a training's CPU time buys when all of it goes into SFT
+wire serving remote    a policy over a websocket, as openpi's clients ask for it; an agent that asks such a server
 console doctor cli     the command `z1`
 commands/     what it can be told, one file per command
 """

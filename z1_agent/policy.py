@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from z1_agent import flow
+from z1_agent import flow, lora
 from z1_agent.flow import FlowSDE
+from z1_agent.lora import Adapters
 from z1_agent.observation import Normalizer, Observation, ObservationEncoder
 from z1_agent.pi05 import Pi05, Pi05Config, Prefix
 from z1_agent.precision import ComputeDtype, as_dtype
@@ -50,8 +51,8 @@ class PolicyConfig:
     """model: the network. sde: how paths are sampled. executed_len: chunk steps that reach the env [steps].
 
     cameras: which images the policy reads, in the order of the prefix; empty for none. prompt_format: what the
-    tokens say. compute_dtype: the precision
-    that sampling, scoring and training share; see precision.
+    tokens say. compute_dtype: the precision that sampling, scoring and training share; see precision. adapters: which
+    low-rank adapters the network has, see lora; training puts them there (`trainable.select`).
 
     Raises ValueError where the parts do not fit each other.
     """
@@ -62,6 +63,7 @@ class PolicyConfig:
     cameras: tuple[str, ...] = ()
     prompt_format: PromptFormat = PromptFormat.STATE
     compute_dtype: ComputeDtype = "float32"
+    adapters: Adapters | None = None
 
     def __post_init__(self) -> None:
         as_dtype(self.compute_dtype)
@@ -99,6 +101,8 @@ class Pi05Policy(nn.Module):
         self.tokenizer = tokenizer
         self._executed: Tensor
         self.model = Pi05(config.model)
+        if config.adapters is not None:
+            lora.insert(self.model, config.adapters)
         self.compute_in(config.compute_dtype)
         self._read = ObservationEncoder(
             normalizer=normalizer,
