@@ -10,10 +10,10 @@ from rich.console import Console
 from z1_agent.console import Bar
 from z1_agent.presets import TrainConfig
 from z1_agent.run import origin
+from z1_envs.datasets import read_header
 from z1_envs.demos import DemosError
 from z1_envs.kitchen.demos import collect_parts
 from z1_envs.kitchen.env import BACKEND, ObsMode
-from z1_envs.lerobot import read_header
 from z1_envs.lerobot_writer import write_lerobot
 
 
@@ -52,7 +52,7 @@ def collect_dataset(
         )
         write_lerobot(parts, folder, about={"command": command, "wanted": asdict(wanted)} | origin())
     seconds = time.monotonic() - start
-    header = read_header(folder)
+    header = read_header(folder, wanted.task)
     console.print(
         f"{header.task}: {header.num_episodes} episodes of {header.num_attempts} attempts, {header.num_steps} steps "
         f"in {seconds:.1f} s, {header.num_steps / seconds:.0f} steps/s"
@@ -61,22 +61,24 @@ def collect_dataset(
 
 
 def with_dataset(config: TrainConfig) -> TrainConfig:
-    """`config` with what its dataset says of itself: full path, digest and number of episodes.
+    """`config` with what its dataset says of itself: full path, digest, backend and number of episodes.
 
-    Raises DemosError for a dataset that is missing or broken, or that holds another task, backend or observation.
+    Pictures and proprioception of another backend can be learned from, a privileged scene is the kitchen's alone.
+    Raises DemosError for a dataset that is missing or broken, or that holds another task or observation.
     """
     if config.demos is None:
         return config
-    folder = Path(config.demos).resolve()
-    header = read_header(folder)
-    if (header.task, header.backend) != (config.task, BACKEND):
-        raise DemosError(f"{folder} shows {header.task} on {header.backend!r}, this is {config.task} on {BACKEND!r}")
+    path = Path(config.demos).resolve()
+    header = read_header(path, config.task)
+    if header.task != config.task or (header.backend != BACKEND and header.obs == "state"):
+        raise DemosError(f"{path} shows {header.task} on {header.backend!r}, this is {config.task} on {BACKEND!r}")
     if header.obs != config.obs:
-        raise DemosError(f"{folder} shows {header.obs}, the policy is to see {config.obs}; add --obs {header.obs}")
+        raise DemosError(f"{path} shows {header.obs}, the policy is to see {config.obs}; add --obs {header.obs}")
     if config.obs == "pixels" and header.image_px != config.image_px:
         raise DemosError(
-            f"{folder} has images of {header.image_px} px, the policy is to see {config.image_px} px; "
+            f"{path} has images of {header.image_px} px, the policy is to see {config.image_px} px; "
             f"add --image-px {header.image_px}"
         )
     sft = dataclasses.replace(config.sft, num_demos=header.num_episodes)
-    return dataclasses.replace(config, demos=str(folder), demos_digest=header.digest, sft=sft)
+    about = {"demos": str(path), "demos_digest": header.digest, "demos_backend": header.backend}
+    return dataclasses.replace(config, **about, sft=sft)

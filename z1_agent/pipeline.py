@@ -32,6 +32,7 @@ from z1_agent.result import make_result, peak_memory
 from z1_agent.run import DEMONSTRATIONS, EVAL_RL, EVAL_SFT, RL, SFT, Run, write_text
 from z1_agent.sft import SftProgress, train_sft
 from z1_agent.tokenizer import NanoTokenizer
+from z1_envs.datasets import read_demos
 from z1_envs.demos import Demonstrations
 from z1_envs.evaluate import EvalProtocol, Report, evaluate
 from z1_envs.kitchen.cameras import RenderError
@@ -39,7 +40,6 @@ from z1_envs.kitchen.demos import collect
 from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
 from z1_envs.kitchen.scene import TRAIN
 from z1_envs.layout import CAMERAS, SCENE
-from z1_envs.lerobot import read_lerobot
 
 MAX_EVAL_LANES = 64
 _LIBC = ctypes.CDLL(None)
@@ -162,7 +162,7 @@ def _learn_from_demonstrations(training: Training, events: SummaryWriter) -> Pi0
 def collect_demonstrations(config: TrainConfig) -> Demonstrations:
     """The demonstrations that `config` learns from, from its dataset or from the expert; the same each time."""
     if config.demos is not None:
-        return read_lerobot(Path(config.demos))
+        return read_demos(Path(config.demos), config.task)
     return collect(
         config.task,
         num_episodes=config.sft.num_demos,

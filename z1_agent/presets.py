@@ -25,8 +25,9 @@ class TrainConfig:
     for "pixels" alone. horizon: of episodes in training and evaluation [steps]. chunk_len: actions that the policy
     predicts at once; executed_len: how many of them are carried out before it is asked again [steps].
     validation_episodes: held-out episodes that stop SFT. eval_episodes: those of the two final evaluations.
-    checkpoint_every: GRPO iterations between checkpoints. demos: dataset of `z1 demos` to learn from; by default the
-    expert is asked, sft.num_demos times with sft.demo_noise. demos_digest: which dataset that was.
+    checkpoint_every: GRPO iterations between checkpoints. demos: dataset to learn from, of `z1 demos` or of RoboCasa
+    (an HDF5 file of v0.2, a LeRobot folder of v1.0); by default the expert is asked, sft.num_demos times with
+    sft.demo_noise. demos_digest, demos_backend: which dataset that was, and what it was recorded on.
 
     Raises ValueError for an unknown task, for counts below 1, and for images that the network's
     patches do not tile.
@@ -47,6 +48,7 @@ class TrainConfig:
     checkpoint_every: int = 10
     demos: str | None = None
     demos_digest: Suppress[str | None] = None
+    demos_backend: Suppress[str | None] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", get_task(self.task).name)

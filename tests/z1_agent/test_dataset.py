@@ -3,10 +3,15 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from tests.z1_envs.robocasa_files import Recorded, write_hdf5, write_v2
 from tests.z1_envs.test_lerobot import demonstrations
+from z1_agent.cli import main
 from z1_agent.dataset import with_dataset
+from z1_agent.pipeline import collect_demonstrations, new_policy
 from z1_agent.presets import TrainConfig, cpu
 from z1_envs.demos import DemosError
 from z1_envs.lerobot import read_header
@@ -44,3 +49,40 @@ def test_a_dataset_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     for message, config in refusals.items():
         with pytest.raises(DemosError, match=message):
             with_dataset(config)
+
+
+def test_robocasa_s_own_recordings_are_learned_from(tmp_path: Path) -> None:
+    write_hdf5(tmp_path / "demo.hdf5", Recorded())
+    write_v2(tmp_path / "v2", Recorded())
+    for path in (tmp_path / "demo.hdf5", tmp_path / "v2"):
+        config = with_dataset(TrainConfig(task="OpenDrawer", obs="pixels", image_px=32, demos=str(path)))
+        assert (config.sft.num_demos, config.demos_backend) == (3, "robocasa")
+        demos = collect_demonstrations(config)
+        policy = new_policy(config, demos)
+        actions, real = demos.chunks(config.chunk_len)
+        observation = {key: values[:4] for key, values in demos.observation.items()}
+        loss = policy.loss(observation, actions[:4], torch.Generator().manual_seed(0), real[:4])
+        assert torch.isfinite(loss)
+        with pytest.raises(DemosError, match="add --obs pixels"):
+            with_dataset(TrainConfig(task="OpenDrawer", demos=str(path)))
+        with pytest.raises(DemosError, match="add --image-px 32"):
+            with_dataset(TrainConfig(task="OpenDrawer", obs="pixels", demos=str(path)))
+    write_hdf5(tmp_path / "low.hdf5", Recorded(), images=False)
+    with pytest.raises(DemosError, match="on 'robocasa', this is OpenDrawer on 'kitchen'"):
+        with_dataset(TrainConfig(task="OpenDrawer", demos=str(tmp_path / "low.hdf5")))
+
+
+def test_z1_demos_check_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recorded = Recorded()
+    write_hdf5(tmp_path / "good.hdf5", recorded)
+    assert main(["demos", "--check", str(tmp_path / "good.hdf5")]) == 0
+    assert "No problems: it can be learned from." in capsys.readouterr().out
+    recorded.actions[1][2, 8] = np.nan
+    write_hdf5(tmp_path / "bad.hdf5", recorded)
+    assert main(["demos", "--check", str(tmp_path / "bad.hdf5")]) == 1
+    assert "problem: demo_10, step 2: action base is" in capsys.readouterr().out
+    assert main(["demos", "--check", str(tmp_path / "none.hdf5")]) == 2
+    assert main(["demos", "OpenDrawer", "--check", str(tmp_path / "good.hdf5")]) == 2
+    assert "leave out TASK" in capsys.readouterr().err
+    assert main(["demos", "OpenDrawer", "--episodes", "2"]) == 2
+    assert "with TASK, --episodes and --out" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from z1_agent.pipeline import Training, train
 from z1_agent.presets import TrainConfig
 from z1_agent.report import paired_in_words
 from z1_agent.run import open_run
+from z1_envs.kitchen.env import BACKEND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,8 @@ class Train:
         training = Training(run, config, console, StopRequest(), self.threads)
 
         def work() -> int:
+            if config.demos_backend not in (None, BACKEND):
+                console.print(f"The demonstrations show {config.demos_backend!r}, the training runs on {BACKEND!r}")
             try:
                 result = train(training)
             except Stopped:
