@@ -15,6 +15,7 @@ simulation                    one control step, what is seen and touched, withou
 snapshot_state                what a moment consists of
 scene                         a scene as a record that another process can hold
 env                           the env itself
+vector                        many lanes of it on few processes
 
 Importing RoboCasa fixes where it looks for assets and which OpenGL backend it uses: `compat.load` is the door.
 """
