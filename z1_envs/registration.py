@@ -1,9 +1,10 @@
-"""From an id to an env: which backend serves it, and Gymnasium's registry."""
+"""From an id to an env: which backend serves it, with which options, and Gymnasium's registry."""
 
 import difflib
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -12,6 +13,11 @@ from z1_envs.branch import BranchVectorEnv
 from z1_envs.kitchen.env import KitchenEnv, KitchenVectorEnv, ObsMode
 from z1_envs.kitchen.plans.plan import Split
 from z1_envs.kitchen.scene import SceneOptions
+from z1_envs.layout import CAMERAS
+from z1_envs.robocasa.env import RoboCasaEnv
+from z1_envs.robocasa.options import RoboCasaOptions
+from z1_envs.robocasa.options import Split as RoboCasaSplit
+from z1_envs.robocasa.preflight import why_not_official
 from z1_envs.tasks import TASKS, get_task
 
 Backend = Literal["auto", "kitchen", "robocasa"]
@@ -19,10 +25,9 @@ Backend = Literal["auto", "kitchen", "robocasa"]
 logger = logging.getLogger("z1_envs")
 
 
-def make_env(
+def make_kitchen_env(
     task: str,
     *,
-    backend: Backend = "auto",
     obs: ObsMode = "state",
     horizon: int | None = None,
     image_px: int = 128,
@@ -31,8 +36,7 @@ def make_env(
     styles: Sequence[str] | None = None,
     render_mode: str | None = None,
 ) -> gym.Env:
-    """One env of `task`: what `gymnasium.make` returns. See `KitchenEnv` and `SceneOptions`."""
-    _check_backend(backend)
+    """One env in the embedded kitchen. See `KitchenEnv` and `SceneOptions`."""
     return KitchenEnv(
         get_task(task).name,
         obs=obs,
@@ -43,12 +47,11 @@ def make_env(
     )
 
 
-def make_vec_env(
+def make_kitchen_vec_env(
     task: str,
     *,
     num_envs: int = 1,
     group_size: int = 1,
-    backend: Backend = "auto",
     obs: ObsMode = "state",
     horizon: int | None = None,
     image_px: int = 128,
@@ -57,8 +60,7 @@ def make_vec_env(
     styles: Sequence[str] | None = None,
     num_threads: int | None = None,
 ) -> BranchVectorEnv:
-    """A branching vector env: what `gymnasium.make_vec` returns. See `KitchenVectorEnv` and `SceneOptions`."""
-    _check_backend(backend)
+    """A branching vector env in the embedded kitchen. See `KitchenVectorEnv` and `SceneOptions`."""
     return KitchenVectorEnv(
         get_task(task).name,
         num_envs=num_envs,
@@ -71,16 +73,55 @@ def make_vec_env(
     )
 
 
-def env_from_options(**options: Any) -> gym.Env:
-    """`make_env`, after unknown options have been refused by name; the entry point of `gymnasium.make`."""
-    _check_options(options, make_env)
-    return make_env(**options)
+def make_robocasa_env(
+    task: str,
+    *,
+    obs: ObsMode = "state",
+    horizon: int | None = None,
+    image_px: int = 128,
+    cameras: Sequence[str] = tuple(CAMERAS),
+    state_width: int = 16,
+    split: RoboCasaSplit = "train",
+    layouts: Sequence[int] | None = None,
+    styles: Sequence[int] | None = None,
+    layout_styles: Sequence[tuple[int, int]] | None = None,
+    assets: str | Path | None = None,
+) -> gym.Env:
+    """One env of the official RoboCasa. See `RoboCasaOptions`."""
+    options = RoboCasaOptions(
+        obs=obs,
+        horizon=horizon,
+        image_px=image_px,
+        cameras=_as_tuple("cameras", "keys", cameras),
+        state_width=state_width,
+        split=split,
+        layouts=None if layouts is None else _as_tuple("layouts", "numbers", layouts),
+        styles=None if styles is None else _as_tuple("styles", "numbers", styles),
+        layout_styles=None if layout_styles is None else _pairs(layout_styles),
+        assets=None if assets is None else Path(assets),
+    )
+    return RoboCasaEnv(get_task(task).name, options)
 
 
-def vec_env_from_options(**options: Any) -> BranchVectorEnv:
-    """`make_vec_env`, after unknown options have been refused by name; the entry point of `gymnasium.make_vec`."""
-    _check_options(options, make_vec_env)
-    return make_vec_env(**options)
+# What serves an id, by backend; the names of its arguments are the options that `gymnasium.make` takes.
+_MAKERS: Mapping[str, Callable[..., gym.Env]] = {"kitchen": make_kitchen_env, "robocasa": make_robocasa_env}
+_VEC_MAKERS: Mapping[str, Callable[..., BranchVectorEnv]] = {"kitchen": make_kitchen_vec_env}
+
+
+def env_from_options(task: str, *, backend: Backend = "auto", **options: Any) -> gym.Env:
+    """The entry point of `gymnasium.make`. Raises ValueError for options that the backend does not have."""
+    chosen = _choose(backend)
+    _check_options(options, chosen, _MAKERS)
+    return _MAKERS[chosen](task, **options)
+
+
+def vec_env_from_options(task: str, *, backend: Backend = "auto", **options: Any) -> BranchVectorEnv:
+    """The entry point of `gymnasium.make_vec`. Raises ValueError for options that the backend does not have."""
+    chosen = _choose(backend)
+    if chosen not in _VEC_MAKERS:
+        raise ValueError(f"backend {chosen!r} makes single envs: use gymnasium.make, or backend='kitchen' for many")
+    _check_options(options, chosen, _VEC_MAKERS)
+    return _VEC_MAKERS[chosen](task, **options)
 
 
 def register_tasks() -> None:
@@ -94,34 +135,60 @@ def register_tasks() -> None:
         )
 
 
+def _choose(backend: str) -> str:
+    """The backend for `backend`; "auto" is the official RoboCasa where it and its official assets are there."""
+    if backend in ("kitchen", "robocasa"):
+        return backend
+    if backend != "auto":
+        raise ValueError(f"backend must be 'auto', 'kitchen' or 'robocasa', got {backend!r}")
+    reason = why_not_official()
+    if reason is None:
+        logger.info("backend 'robocasa': RoboCasa and its official assets are both there")
+        return "robocasa"
+    logger.info("backend 'kitchen', not 'robocasa': %s", reason)
+    return "kitchen"
+
+
+def _check_options(options: Mapping[str, Any], backend: str, makers: Mapping[str, Callable[..., object]]) -> None:
+    known = {name: _options_of(maker) for name, maker in makers.items()}
+    for name in options:
+        if name in known[backend]:
+            continue
+        owner = next((other for other, names in known.items() if name in names), None)
+        nearest = difflib.get_close_matches(name, known[backend], n=1)
+        hint = f"it is one of backend {owner!r}. " if owner else f"did you mean {nearest[0]!r}? " if nearest else ""
+        raise ValueError(
+            f"backend {backend!r} has no option {name!r}: {hint}There are backend, {', '.join(known[backend])}"
+        )
+
+
+def _options_of(maker: Callable[..., object]) -> list[str]:
+    return [name for name in inspect.signature(maker).parameters if name != "task"]
+
+
 def _scene_options(split: Split, layouts: Sequence[str] | None, styles: Sequence[str] | None) -> SceneOptions:
-    for what, names in (("layouts", layouts), ("styles", styles)):
-        if isinstance(names, str):
-            raise ValueError(f"{what} takes a sequence of names, got the text {names!r}: write [{names!r}]")
-        if names is not None and not isinstance(names, Sequence):
-            raise ValueError(f"{what} takes a sequence of names, or None for the split's own; got {names!r}")
     return SceneOptions(
         split=split,
-        layouts=None if layouts is None else tuple(layouts),
-        styles=None if styles is None else tuple(styles),
+        layouts=None if layouts is None else _names("layouts", layouts),
+        styles=None if styles is None else _names("styles", styles),
     )
 
 
-def _check_options(options: dict[str, Any], make: Callable[..., object]) -> None:
-    known = [name for name in inspect.signature(make).parameters if name != "task"]
-    for name in options.keys() - {*known, "task"}:
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        raise ValueError(f"unknown option {name!r}: {hint}There are {', '.join(known)}")
+def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
+    names = _as_tuple(what, "names", names)
+    numbers = [name for name in names if isinstance(name, int)]
+    if numbers:
+        raise ValueError(f"the kitchen's {what} are names, got {numbers[0]}; numbers are for backend='robocasa'")
+    return names
 
 
-def _check_backend(backend: str) -> None:
-    if backend == "robocasa":
-        raise ValueError(
-            "this version has the embedded simulator only: use backend='kitchen', or 'auto', which takes the "
-            "official RoboCasa once it is supported"
-        )
-    if backend not in ("auto", "kitchen"):
-        raise ValueError(f"backend must be 'auto', 'kitchen' or 'robocasa', got {backend!r}")
-    if backend == "auto":
-        logger.info("backend 'kitchen': this version has no official RoboCasa backend")
+def _pairs(pairs: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple(_as_tuple("layout_styles", "pairs", pair) for pair in _as_tuple("layout_styles", "pairs", pairs))
+
+
+def _as_tuple(what: str, kind: str, given: Sequence[Any]) -> tuple[Any, ...]:
+    if isinstance(given, str):
+        raise ValueError(f"{what} takes a sequence of {kind}, got the text {given!r}: write [{given!r}]")
+    if not isinstance(given, Sequence):
+        raise ValueError(f"{what} takes a sequence of {kind}, or None for the split's own; got {given!r}")
+    return tuple(given)

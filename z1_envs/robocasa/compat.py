@@ -96,7 +96,7 @@ def check_choice_of_assets(assets: Path | None, found: Installed) -> None:
     if not found.reads_variable and assets.resolve() != found.assets.resolve():
         raise RoboCasaError(
             f"this RoboCasa {found.version.name} reads its own assets only, those in {found.assets}, not {assets}: "
-            f"leave out assets, and {found.version.download[0]}"
+            "leave out assets"
         )
     if "robocasa.models" in sys.modules:
         used = Path(sys.modules["robocasa.models"].assets_root)

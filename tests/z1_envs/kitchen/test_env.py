@@ -89,7 +89,7 @@ BAD_OPTIONS = [
     ({"layouts": "galley"}, r"layouts takes a sequence of names, got the text 'galley': write \['galley'\]"),
     ({"layouts": 3}, "layouts takes a sequence of names, or None for the split's own; got 3"),
     ({"styles": []}, "styles is empty; name at least one of "),
-    ({"backend": "robocasa"}, "backend='kitchen', or 'auto'"),
+    ({"layouts": [3]}, "the kitchen's layouts are names, got 3; numbers are for backend='robocasa'"),
     ({"backend": "gazebo"}, "backend must be 'auto', 'kitchen' or 'robocasa', got 'gazebo'"),
 ]
 
@@ -124,12 +124,14 @@ def test_scenes_take_tuples_of_names_and_seeds_from_0_on() -> None:
 
 
 def test_unknown_options_and_tasks_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"unknown option 'colour': There are backend, obs, horizon, .*styles"):
+    with pytest.raises(ValueError, match=r"backend 'kitchen' has no option 'colour': There are backend, obs, .*styles"):
         make(colour="red")
-    with pytest.raises(ValueError, match="unknown option 'style': did you mean 'styles'"):
+    with pytest.raises(ValueError, match="no option 'style': did you mean 'styles'"):
         make(style="sage")
-    with pytest.raises(ValueError, match=r"unknown option 'group': .*num_envs, group_size, backend"):
+    with pytest.raises(ValueError, match=r"no option 'group': .*backend, num_envs, group_size"):
         gym.make_vec("z1_envs:Z1-RoboCasa-OpenDrawer", num_envs=2, group=2)
+    with pytest.raises(ValueError, match=r"no option 'state_width': it is one of backend 'robocasa'\. There are"):
+        make(state_width=25)
     with pytest.raises(ValueError, match=r"unknown task 'OpenDrawr': did you mean OpenDrawer"):
         KitchenEnv("OpenDrawr")
     with pytest.raises(NameNotFound, match="Z1-RoboCasa-OpenDrawer"):

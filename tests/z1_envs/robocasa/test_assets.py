@@ -79,29 +79,21 @@ def test_categories_are_those_that_robocasa_draws_from(pack: Path) -> None:
         assert len(paths) == object_models.VARIANTS, f"{name} in {registry}: {paths}"
 
 
-def official(folder: Path) -> Path:
-    """A folder of assets as the package brings it, without what is downloaded."""
-    for part in assets._COPIED:
-        (folder / part).parent.mkdir(parents=True, exist_ok=True)
-        (folder / part).symlink_to(versions.installed().assets / part)
-    return folder
-
-
-def test_a_stand_in_lacks_nothing_and_says_what_it_is(pack: Path, tmp_path: Path) -> None:
+def test_a_stand_in_lacks_nothing_and_says_what_it_is(pack: Path, official: Path) -> None:
     found = versions.installed()
     assets.check_assets("OpenDrawer", pack, found)
     assert assets.backend_of(pack) == "robocasa-stand-in"
-    assert assets.backend_of(official(tmp_path)) == "robocasa"
+    assert assets.backend_of(official) == "robocasa"
 
 
-def test_what_is_missing_is_named_with_its_size_and_the_command(tmp_path: Path) -> None:
-    found, folder = versions.installed(), official(tmp_path)
+def test_what_is_missing_is_named_with_its_size_and_the_command(official: Path) -> None:
+    found = versions.installed()
     with pytest.raises(
         FileNotFoundError, match=r"OpenDrawer needs .*fixtures_lw \(530 MB\).*-y --type tex fixtures_lw"
     ):
-        assets.check_assets("OpenDrawer", folder, found)
-    (folder / "textures" / "wood").mkdir(parents=True)
-    missing = [pack.name for pack in assets.missing_packs(folder, found.version)]
+        assets.check_assets("OpenDrawer", official, found)
+    (official / "textures" / "wood").mkdir(parents=True)
+    missing = [pack.name for pack in assets.missing_packs(official, found.version)]
     assert missing == ["fixtures_lw", "objs_objaverse", "objs_lw"]
 
 

@@ -1,0 +1,102 @@
+"""`gymnasium.make(..., backend="robocasa")`: options by backend, and which backend "auto" takes."""
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+from z1_envs import registration
+from z1_envs.robocasa.env import RoboCasaEnv
+from z1_envs.robocasa.options import RoboCasaOptions
+from z1_envs.robocasa.versions import ASSETS_VARIABLE, V101, RoboCasaError
+
+
+def make(**options: Any) -> gym.Env:
+    return gym.make("z1_envs:Z1-RoboCasa-OpenDrawer", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_threads": 2}, "backend 'robocasa' has no option 'num_threads': There are backend, obs, .*, assets"),
+        ({"render_mode": "rgb_array"}, "no option 'render_mode': it is one of backend 'kitchen'"),
+        ({"layout": [1]}, "no option 'layout': did you mean 'layouts'"),
+        ({"layouts": ["galley"]}, "RoboCasa's layouts are numbers, got 'galley'; names are for backend='kitchen'"),
+        ({"styles": 3}, "styles takes a sequence of numbers, or None for the split's own; got 3"),
+        ({"layout_styles": [1, 2]}, "layout_styles takes a sequence of pairs, or None .*got 1"),
+        ({"split": "validation"}, "split must be 'train' or 'test' or 'all' or 'pretrain' or 'target'"),
+        ({"cameras": "image_left"}, r"cameras takes a sequence of keys, got the text .*write \['image_left'\]"),
+    ],
+)
+def test_bad_options_are_refused_before_robocasa_is_looked_for(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(backend="robocasa", **options)
+
+
+def test_without_robocasa_its_backend_is_refused_and_auto_takes_the_kitchen(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RoboCasaError, match=r'robosuite, which is not installed: pip install -e "\.\[robocasa\]"'):
+        RoboCasaEnv("OpenDrawer")
+    with caplog.at_level(logging.INFO, logger="z1_envs"):
+        env = make()
+    assert env.reset(seed=0)[1]["backend"] == "kitchen"
+    env.close()
+    assert [record.message for record in caplog.records] == [
+        "backend 'kitchen', not 'robocasa': the official backend needs robosuite, which is not installed: "
+        'pip install -e ".[robocasa]"'
+    ]
+
+
+@pytest.mark.robocasa
+class TestWithRoboCasa:
+    def test_make_takes_all_options(self, pack: Path) -> None:
+        env = make(
+            backend="robocasa",
+            obs="pixels",
+            horizon=3,
+            image_px=32,
+            cameras=["image_wrist"],
+            state_width=25,
+            split="test",
+            layout_styles=[(1, 2)],
+            assets=str(pack),
+        )
+        observation, info = env.reset(seed=0)
+        assert {key: value.shape for key, value in observation.items()} == {"image_wrist": (32, 32, 3), "state": (25,)}
+        assert info["backend"] == "robocasa-stand-in"
+        base: Any = env.unwrapped
+        official = base._env
+        assert (official.layout_id, official.style_id, official.obj_instance_split) == (1, 2, "target")
+        assert base.horizon == 3
+        env.close()
+
+    def test_horizons_are_the_version_s_own(self, pack: Path) -> None:
+        env = RoboCasaEnv("OpenDrawer", RoboCasaOptions(assets=pack))
+        assert env.horizon == V101.tasks["OpenDrawer"].horizon == 750
+        env.close()
+
+    def test_kitchens_that_the_task_excludes_are_refused(self, pack: Path) -> None:
+        # environments/kitchen/atomic/kitchen_pick_place.py:486
+        with pytest.raises(ValueError, match=r"has PnPCounterToMicrowave in none of the kitchens .* layouts \[9\]"):
+            RoboCasaEnv("PnPCounterToMicrowave", RoboCasaOptions(assets=pack, layouts=(9,)))
+
+    def test_auto_takes_official_assets_but_never_stand_ins(
+        self, pack: Path, official: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setenv(ASSETS_VARIABLE, str(pack))
+        with caplog.at_level(logging.INFO, logger="z1_envs"):
+            assert registration._choose("auto") == "kitchen"
+            monkeypatch.setenv(ASSETS_VARIABLE, str(official))
+            assert registration._choose("auto") == "kitchen"
+            for probe in V101.packs:
+                (official / probe.probe.replace("*", "model")).mkdir(parents=True)
+            assert registration._choose("auto") == "robocasa"
+        stand_in, missing, there = (record.message for record in caplog.records)
+        assert "plain stand-ins; they are used where backend='robocasa' asks for them" in stand_in
+        assert "needs assets that are not in" in missing
+        assert there == "backend 'robocasa': RoboCasa and its official assets are both there"
