@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from z1_agent.flow import FlowSDE
 from z1_agent.gemma import GemmaConfig
+from z1_agent.lora import Adapters, LoraConfig
 from z1_agent.observation import Normalizer
 from z1_agent.paligemma_tokenizer import PaliGemmaTokenizer, TokenizerError
 from z1_agent.pi05 import Pi05Config
@@ -230,7 +231,12 @@ def _policy_config(values: dict[str, Any]) -> PolicyConfig:
         cameras=tuple(values["cameras"]),
         prompt_format=PromptFormat(values["prompt_format"]),
         compute_dtype=values["compute_dtype"],
+        adapters=None if values["adapters"] is None else _adapters(values["adapters"]),
     )
+
+
+def _adapters(values: dict[str, Any]) -> Adapters:
+    return Adapters(config=LoraConfig(**values["config"]), parts=tuple(values["parts"]))
 
 
 def _check_fits(path: Path, manifest: dict[str, Any], data: DataFormat) -> None:
