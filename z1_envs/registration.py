@@ -18,6 +18,7 @@ from z1_envs.robocasa.env import RoboCasaEnv
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.options import Split as RoboCasaSplit
 from z1_envs.robocasa.preflight import why_not_official
+from z1_envs.robocasa.vector import RoboCasaVectorEnv
 from z1_envs.tasks import TASKS, get_task
 
 Backend = Literal["auto", "kitchen", "robocasa"]
@@ -95,17 +96,65 @@ def make_robocasa_env(
         cameras=_as_tuple("cameras", "keys", cameras),
         state_width=state_width,
         split=split,
-        layouts=None if layouts is None else _as_tuple("layouts", "numbers", layouts),
-        styles=None if styles is None else _as_tuple("styles", "numbers", styles),
-        layout_styles=None if layout_styles is None else _pairs(layout_styles),
+        layouts=_numbers("layouts", layouts),
+        styles=_numbers("styles", styles),
+        layout_styles=_pairs(layout_styles),
         assets=None if assets is None else Path(assets),
     )
     return RoboCasaEnv(get_task(task).name, options)
 
 
+def make_robocasa_vec_env(
+    task: str,
+    *,
+    num_envs: int = 1,
+    group_size: int = 1,
+    obs: ObsMode = "state",
+    horizon: int | None = None,
+    image_px: int = 128,
+    cameras: Sequence[str] = tuple(CAMERAS),
+    state_width: int = 16,
+    split: RoboCasaSplit = "train",
+    layouts: Sequence[int] | None = None,
+    styles: Sequence[int] | None = None,
+    layout_styles: Sequence[tuple[int, int]] | None = None,
+    assets: str | Path | None = None,
+    num_workers: int | None = None,
+    scenes_per_worker: int = 8,
+    worker_memory_gib: float | None = 4.0,
+    remembered_starts: int = 32,
+) -> BranchVectorEnv:
+    """A branching vector env of the official RoboCasa. See `RoboCasaVectorEnv` and `RoboCasaOptions`."""
+    options = RoboCasaOptions(
+        obs=obs,
+        horizon=horizon,
+        image_px=image_px,
+        cameras=_as_tuple("cameras", "keys", cameras),
+        state_width=state_width,
+        split=split,
+        layouts=_numbers("layouts", layouts),
+        styles=_numbers("styles", styles),
+        layout_styles=_pairs(layout_styles),
+        assets=None if assets is None else Path(assets),
+    )
+    return RoboCasaVectorEnv(
+        get_task(task).name,
+        num_envs=num_envs,
+        group_size=group_size,
+        options=options,
+        num_workers=num_workers,
+        scenes_per_worker=scenes_per_worker,
+        worker_memory_gib=worker_memory_gib,
+        remembered_starts=remembered_starts,
+    )
+
+
 # What serves an id, by backend; the names of its arguments are the options that `gymnasium.make` takes.
 _MAKERS: Mapping[str, Callable[..., gym.Env]] = {"kitchen": make_kitchen_env, "robocasa": make_robocasa_env}
-_VEC_MAKERS: Mapping[str, Callable[..., BranchVectorEnv]] = {"kitchen": make_kitchen_vec_env}
+_VEC_MAKERS: Mapping[str, Callable[..., BranchVectorEnv]] = {
+    "kitchen": make_kitchen_vec_env,
+    "robocasa": make_robocasa_vec_env,
+}
 
 
 def env_from_options(task: str, *, backend: Backend = "auto", **options: Any) -> gym.Env:
@@ -118,8 +167,6 @@ def env_from_options(task: str, *, backend: Backend = "auto", **options: Any) ->
 def vec_env_from_options(task: str, *, backend: Backend = "auto", **options: Any) -> BranchVectorEnv:
     """The entry point of `gymnasium.make_vec`. Raises ValueError for options that the backend does not have."""
     chosen = _choose(backend)
-    if chosen not in _VEC_MAKERS:
-        raise ValueError(f"backend {chosen!r} makes single envs: use gymnasium.make, or backend='kitchen' for many")
     _check_options(options, chosen, _VEC_MAKERS)
     return _VEC_MAKERS[chosen](task, **options)
 
@@ -182,8 +229,15 @@ def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _pairs(pairs: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    return tuple(_as_tuple("layout_styles", "pairs", pair) for pair in _as_tuple("layout_styles", "pairs", pairs))
+def _numbers(what: str, numbers: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if numbers is None else _as_tuple(what, "numbers", numbers)
+
+
+def _pairs(pairs: Sequence[tuple[int, int]] | None) -> tuple[tuple[int, int], ...] | None:
+    if pairs is None:
+        return None
+    found = [_as_tuple("layout_styles", "pairs", pair) for pair in _as_tuple("layout_styles", "pairs", pairs)]
+    return tuple(found)
 
 
 def _as_tuple(what: str, kind: str, given: Sequence[Any]) -> tuple[Any, ...]:

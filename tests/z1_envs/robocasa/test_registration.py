@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
 from z1_envs import registration
@@ -34,6 +35,15 @@ def make(**options: Any) -> gym.Env:
 def test_bad_options_are_refused_before_robocasa_is_looked_for(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(backend="robocasa", **options)
+
+
+def test_many_envs_take_the_options_of_workers() -> None:
+    made = "z1_envs:Z1-RoboCasa-OpenDrawer"
+    message = r"'num_threads': it is one of backend 'kitchen'\. There are backend, num_envs, .*num_workers"
+    with pytest.raises(ValueError, match=message):
+        gym.make_vec(made, num_envs=2, backend="robocasa", num_threads=2)
+    with pytest.raises(ValueError, match="num_envs must be a multiple of group_size, got 3 and 2"):
+        gym.make_vec(made, num_envs=3, group_size=2, backend="robocasa", num_workers=1)
 
 
 def test_without_robocasa_its_backend_is_refused_and_auto_takes_the_kitchen(
@@ -74,6 +84,22 @@ class TestWithRoboCasa:
         assert (official.layout_id, official.style_id, official.obj_instance_split) == (1, 2, "target")
         assert base.horizon == 3
         env.close()
+
+    @pytest.mark.slow
+    def test_make_vec_makes_lanes_on_workers(self, pack: Path) -> None:
+        envs = gym.make_vec(
+            "z1_envs:Z1-RoboCasa-OpenDrawer",
+            num_envs=2,
+            group_size=2,
+            backend="robocasa",
+            num_workers=1,
+            assets=pack,
+            layouts=[1],
+        )
+        observation, infos = envs.reset(seed=0)
+        assert set(infos["backend"]) == {"robocasa-stand-in"}
+        np.testing.assert_array_equal(observation["state"][0], observation["state"][1])
+        envs.close()
 
     def test_horizons_are_the_version_s_own(self, pack: Path) -> None:
         env = RoboCasaEnv("OpenDrawer", RoboCasaOptions(assets=pack))
