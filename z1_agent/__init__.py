@@ -6,6 +6,7 @@ images        camera images → what the vision tower reads
 quantiles     statistics of data that do not fit into memory
 observation   env observation → model tensors, and actions back
 precision     in which precision the network computes, whatever its weights are stored in
+memory        what training keeps for the backward pass: micro-batches, layers computed again
 siglip gemma  the pieces of the network
 pi05          the network: encode(observation) → Prefix, velocity(prefix, x, t)
 lora          low-rank adapters: a small change beside frozen weights
@@ -16,6 +17,7 @@ rollout       growing a tree in a branching vector env
 advantage     outcomes → returns → advantages within a group
 loss          clipped surrogate
 trainable     which tensors learn
+average       exponential moving average of the weights that learn
 checkpoint    save, load, resume: safetensors and a manifest
 sft           demonstrations → policy, until held-out success stops rising
 grpo          the loop: roll, judge, learn

@@ -170,22 +170,15 @@ def draw_time(batch: int, generator: torch.Generator) -> Tensor:
     return uniform ** (1 / _BETA_CONCENTRATION) * _TIME_SCALE + _TIME_OFFSET
 
 
+def draw_matching(actions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """For `flow_matching_error`: noise as `actions` [B, H, A] and training times [B]."""
+    t = draw_time(len(actions), generator).to(actions.device)
+    noise = torch.randn(actions.shape, generator=generator, device=generator.device).to(actions.device)
+    return noise, t
+
+
 def flow_matching_error(velocity: Velocity, actions: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """Squared error [B, H, A] of the velocity on the straight path t·noise + (1-t)·actions at t [B]."""
     along = t.view(-1, 1, 1)
     predicted = velocity(along * noise + (1 - along) * actions, t)
     return (noise - actions - predicted.float()).square()
-
-
-def flow_matching_loss(
-    velocity: Velocity, actions: Tensor, generator: torch.Generator, mask: Tensor | None = None
-) -> Tensor:
-    """Mean flow-matching error, a scalar, of `actions` [B, H, A] at one random time and noise per sample.
-
-    mask: bool [B, H], False for chunk steps that the demonstration no longer has; None where every step
-    counts.
-    """
-    t = draw_time(len(actions), generator).to(actions.device)
-    noise = torch.randn(actions.shape, generator=generator, device=generator.device).to(actions.device)
-    error = flow_matching_error(velocity, actions, noise, t)
-    return error.mean() if mask is None else error[mask].mean()

@@ -43,6 +43,32 @@ _MIN_ACTION_RANGE, _MIN_STATE_RANGE, _MIN_SCENE_STD = 0.02, 0.02, 0.01
 _SCENE_LIMIT = 10.0
 
 
+def take(observation: Observation, rows: slice | NDArray[np.int64]) -> dict[str, Any]:
+    """The given rows of an observation; what is None stays None."""
+    if isinstance(rows, slice):
+        return {name: values if values is None else values[rows] for name, values in observation.items()}
+    return {name: values if values is None else np.asarray(values)[rows] for name, values in observation.items()}
+
+
+def join(observations: list[Observation]) -> dict[str, Any]:
+    """The rows of all `observations`, of the same parts, in order.
+
+    Raises ValueError where one has a part, or a camera, that another lacks.
+    """
+    first = observations[0]
+    for other in observations[1:]:
+        if {name: values is None for name, values in other.items()} != {
+            name: values is None for name, values in first.items()
+        }:
+            raise ValueError(
+                f"observations to join need the same parts and cameras, got {', '.join(first)} and {', '.join(other)}"
+            )
+    return {
+        name: None if values is None else np.concatenate([np.asarray(other[name]) for other in observations])
+        for name, values in first.items()
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Normalizer:
     """Statistics of the training data, float32: quantiles of state [16] and action [12], moments of

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from z1_agent.gemma import AdaRMSNorm, Attention, GatedMLP, GemmaConfig, RMSNorm, rope_table
-from z1_agent.precision import Linear, run_layer
+from z1_agent.memory import run_layer
+from z1_agent.precision import Linear
 from z1_agent.siglip import VisionConfig, VisionTower
 
 # Periods of the time embedding, in units of t. The shortest makes the phase 2πt/0.004: a difference of
@@ -118,6 +119,11 @@ class Prefix:
 
     def __len__(self) -> int:
         return len(self.mask)
+
+    @property
+    def num_bytes(self) -> int:
+        """The memory that its tensors take."""
+        return sum(tensor.nbytes for tensor in (*self.keys, *self.values, self.mask))
 
     def repeat(self, source: Tensor) -> "Prefix":
         """Row i of the result is row `source[i]` (int64 [B']) of this prefix."""

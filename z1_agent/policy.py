@@ -4,6 +4,7 @@ B lanes, H chunk length, A the env's 12 action entries, K denoising steps. The n
 action width (12 for nano, 32 for the published weights): a path keeps that width, a chunk has the env's.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from z1_agent import flow, lora
 from z1_agent.flow import FlowSDE
 from z1_agent.lora import Adapters
-from z1_agent.observation import Normalizer, Observation, ObservationEncoder
+from z1_agent.memory import micro_batches
+from z1_agent.observation import Normalizer, Observation, ObservationEncoder, take
 from z1_agent.pi05 import Pi05, Pi05Config, Prefix
 from z1_agent.precision import ComputeDtype, as_dtype
 from z1_agent.tokenizer import PromptFormat, Tokenizer
@@ -174,11 +176,32 @@ class Pi05Policy(nn.Module):
         expected = (self.config.model.chunk_len, ACTION.width)
         if actions.shape[1:] != expected:
             raise ValueError(f"actions need shape [B, {expected[0]}, {expected[1]}], got {list(actions.shape)}")
-        prefix = self._prefix(observation_or_prefix)
+        [loss] = self.loss_parts(observation_or_prefix, actions, generator, mask, micro_batch_size=None)
+        return loss
+
+    def loss_parts(
+        self,
+        observation_or_prefix: Observation | Prefix,
+        actions: NDArray,
+        generator: torch.Generator,
+        mask: NDArray | None = None,
+        *,
+        micro_batch_size: int | None,
+    ) -> Iterator[Tensor]:
+        """Scalars whose sum is `loss`, one per micro-batch of at most `micro_batch_size` rows, each computed when it is
+        asked for. The random draws are those of the whole batch.
+        """
         target = torch.from_numpy(self.normalizer.action(actions)).to(self.device)
         target = nn.functional.pad(target, (0, self.config.model.action_width - ACTION.width))
-        real = None if mask is None else torch.from_numpy(mask).to(self.device)
-        return flow.flow_matching_loss(self._velocity(prefix), target, generator, real)
+        noise, t = flow.draw_matching(target, generator)
+        real = torch.ones(target.shape[:2], dtype=torch.bool) if mask is None else torch.from_numpy(mask)
+        real = real.to(self.device)
+        for rows in micro_batches(len(actions), micro_batch_size):
+            given = observation_or_prefix
+            part = given.repeat(torch.arange(len(given))[rows]) if isinstance(given, Prefix) else take(given, rows)
+            velocity = self._velocity(self._prefix(part))
+            error = flow.flow_matching_error(velocity, target[rows], noise[rows], t[rows])
+            yield error[real[rows]].sum() / (real.sum() * error.shape[2])
 
     @torch.no_grad()
     def act(self, observation: Observation) -> NDArray:

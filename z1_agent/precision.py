@@ -1,5 +1,4 @@
-"""In which precision the network computes, whatever precision its weights are stored in, and what it keeps for the
-backward pass.
+"""In which precision the network computes, whatever precision its weights are stored in.
 
 A layer computes in the precision of what it is given and takes its weights along: float32 weights that train (masters)
 serve a bfloat16 computation, and frozen weights may be stored in bfloat16. AdamW at 5e-6 on bfloat16 weights would
@@ -9,11 +8,10 @@ Small parts stay in float32, as in the published π0.5: norms, the time conditio
 of actions, patches and positions. What the likelihood is made of is rounded as little as possible.
 """
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 ComputeDtype = Literal["float32", "bfloat16"]
 _DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -51,13 +49,3 @@ class LayerNorm(nn.LayerNorm):
         """x [..., width] → [..., width], same dtype."""
         weight, bias = self.weight.float(), self.bias.float()
         return nn.functional.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps).to(x.dtype)
-
-
-def run_layer(recompute: bool, layer: nn.Module, *inputs: Any) -> Any:
-    """`layer(*inputs)`; with `recompute` only its inputs are kept, and the backward pass computes it again.
-
-    The same bits either way: no layer draws random numbers.
-    """
-    if recompute and torch.is_grad_enabled():
-        return checkpoint(layer, *inputs, use_reentrant=False, preserve_rng_state=False)
-    return layer(*inputs)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from z1_agent.precision import Conv2d, LayerNorm, Linear, run_layer
+from z1_agent.memory import run_layer
+from z1_agent.precision import Conv2d, LayerNorm, Linear
 
 NORM_EPS = 1e-6
 

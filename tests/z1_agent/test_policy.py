@@ -76,6 +76,41 @@ def test_a_wider_model_pads_its_actions(observation, nano_policy):
     policy.loss(batch, np.zeros((2, 10, 12), np.float32), torch.Generator().manual_seed(0)).backward()
 
 
+@pytest.mark.parametrize("reads", ["observation", "prefix"])
+def test_micro_batches_have_the_gradient_of_the_whole(nano_policy, observation, reads):
+    policy, batch = nano_policy(vision=True), observation(7, vision=True)
+    actions = np.random.default_rng(0).uniform(-1, 1, (7, 10, 12)).astype(np.float32)
+    mask = np.arange(10) < np.array([10, 10, 0, 4, 9, 10, 1])[:, None]  # one row has nothing to learn from
+
+    def gradients(size):
+        policy.zero_grad()
+        seen = batch if reads == "observation" else policy.encode(batch).detach()
+        parts = list(policy.loss_parts(seen, actions, torch.Generator().manual_seed(0), mask, micro_batch_size=size))
+        for part in parts:
+            part.backward()
+        return len(parts), sum(part.item() for part in parts), [p.grad for p in policy.model.expert.parameters()]
+
+    one, loss, expected = gradients(None)
+    assert one == 1
+    for size, count in ((3, 3), (1, 7)):
+        parts, value, came = gradients(size)
+        assert parts == count
+        assert value == pytest.approx(loss, rel=1e-5)
+        torch.testing.assert_close(came, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_chunk_steps_behind_the_end_do_not_count(nano_policy, observation):
+    policy, batch = nano_policy(), observation(2)
+    torch.nn.init.zeros_(policy.model.action_out.weight)  # no velocity: what the steps tell each other is left out
+    actions = np.zeros((2, 10, 12), np.float32)
+    mask = np.arange(10) < np.array([6, 3])[:, None]
+    spoiled = actions.copy()
+    spoiled[~mask] = 1.0
+    losses = [policy.loss(batch, a, torch.Generator().manual_seed(0), mask).item() for a in (actions, spoiled)]
+    assert losses[0] != policy.loss(batch, spoiled, torch.Generator().manual_seed(0)).item()
+    assert losses[0] == losses[1]
+
+
 def test_imitation_learns_a_rule_of_the_scene(nano_policy, observation):
     # The action follows one scene entry, moved by the instruction: both must pass through the prefix.
     policy = nano_policy()
