@@ -80,7 +80,8 @@ def _water_is_off(g: Geometry, touches: Touches) -> BoolArray:
 
 def _spout_is_turned(g: Geometry, _touches: Touches) -> BoolArray:
     """The spout's joint is measured towards the side that was asked for."""
-    return (g.joints[:, 0] >= SPOUT_TURNED) & (g.joints[:, 0] <= np.pi)
+    angle = g.joints[:, 0] % (2 * np.pi)
+    return (angle >= SPOUT_TURNED) & (angle <= np.pi)
 
 
 def _machine_is_on(g: Geometry, _touches: Touches) -> BoolArray:
@@ -183,13 +184,15 @@ def _coffee_latch(g: Geometry, touches: Touches) -> BoolArray:
 
 
 def _microwave_latch(g: Geometry, touches: Touches) -> BoolArray:
-    """Start and stop buttons; an open door stops it too (microwave.py:109-122)."""
+    """The start button acts on a microwave that is off, the stop button on one that is on; an open door stops it too
+    (microwave.py:109-122).
+    """
     near = _hand_is_near(g, g.target_position)
     for side in (-1, 1):  # whichever button is the target, the other one is right over or under it
         near |= _hand_is_near(g, g.target_position + np.array([0, 0, side * BUTTONS_APART]))
-    on = g.latch | touches(near & ~g.latch, GRIPPER, "start_button")
-    stopped = touches(near & on, GRIPPER, "stop_button") | (g.joints[:, 0] > MICROWAVE_DOOR_AJAR)
-    return on & ~stopped
+    started = touches(near & ~g.latch, GRIPPER, "start_button")
+    stopped = touches(near & g.latch, GRIPPER, "stop_button") | (g.joints[:, 0] > MICROWAVE_DOOR_AJAR)
+    return (g.latch | started) & ~stopped
 
 
 def _hand_is_near(g: Geometry, point: FloatArray) -> BoolArray:
