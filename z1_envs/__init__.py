@@ -21,6 +21,7 @@ Where things are:
     processes              what every worker process needs: one thread, errors that travel
     wrappers               ActionChunk, SuccessDecay
     evaluate               protocols, success rates with intervals, paired comparisons
+    protocols              published ones on the official RoboCasa, by name
     video, gallery         rollouts and trees as mp4; all tasks side by side
     demos                  demonstrations in memory: what an expert saw and wanted
     lerobot                the same on disk, as LeRobot datasets v3.0, and reading it

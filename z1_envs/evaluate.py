@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +35,13 @@ class Agent(Protocol):
 class EvalProtocol:
     """Everything that decides what a success rate means.
 
-    split: which scenes the env draws, by its own name for them. seed: episode k starts from seed + k.
-    horizon: maximum [steps], None for the env's own.
+    split: which scenes the env draws, by its own name for them. num_episodes: of a run; seed: episode k of run r
+    starts from seed + r * num_episodes + k. horizon: maximum [steps], None for the env's own.
     chunk_len: how many actions of a chunk are carried out before the agent is asked again [steps].
+    wait_steps: steps with a zero action before the agent sees anything, which do not count towards the horizon [steps].
+    image_px: width and height of the images that the env draws [px]. robocasa_version, scenes: which RoboCasa, and the
+    pairs of layout and style that an episode's kitchen is drawn from, with equal chances. None: not prescribed.
+    differences: in what it is not the published protocol that it is named after.
     """
 
     name: str
@@ -50,12 +54,22 @@ class EvalProtocol:
     seed: int
     horizon: int | None
     chunk_len: int
+    num_runs: int = 1
+    wait_steps: int = 0
+    image_px: int | None = None
+    robocasa_version: str | None = None
+    scenes: tuple[tuple[int, int], ...] | None = None
+    differences: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("num_episodes", "horizon", "chunk_len"):
+        for name in ("num_episodes", "horizon", "chunk_len", "num_runs", "image_px"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.wait_steps < 0:
+            raise ValueError(f"wait_steps must not be negative, got {self.wait_steps}")
+        if self.scenes is not None and not self.scenes:
+            raise ValueError("scenes needs a pair of layout and style at least, or None")
 
     @property
     def hash(self) -> str:
@@ -68,8 +82,8 @@ class EvalProtocol:
 class Report:
     """What an evaluation found: n trials.
 
-    seeds: int [n]. successes: bool [n]. elapsed: int [n], steps until success or the end.
-    skipped: seeds of episodes that were a success before the first action, which are no trials.
+    seeds: int [n]. successes: bool [n]. elapsed: int [n], steps of the agent until success or the end.
+    skipped: seeds of episodes that were a success before the agent's first action, which are no trials.
     """
 
     protocol: EvalProtocol
@@ -99,6 +113,13 @@ class Report:
         return float(np.mean(self.successes)) if len(self.successes) else float("nan")
 
     @property
+    def run_rates(self) -> tuple[float, ...]:
+        """The rate of each run; nan without a trial."""
+        runs = (self.seeds - self.protocol.seed) // self.protocol.num_episodes
+        won = [self.successes[runs == run] for run in range(self.protocol.num_runs)]
+        return tuple(float(np.mean(trials)) if len(trials) else float("nan") for trials in won)
+
+    @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the rate; (0, 1) without a trial."""
         if not len(self.successes):
@@ -126,7 +147,7 @@ class Report:
         """The inverse of `to_json`. Raises ValueError where the protocol does not match its hash."""
         given = json.loads(text)
         report = cls(
-            protocol=EvalProtocol(**given["protocol"]),
+            protocol=_protocol_of(given["protocol"]),
             seeds=np.array(given["seeds"], dtype=np.int64),
             successes=np.array(given["successes"], dtype=bool),
             elapsed=np.array(given["elapsed"], dtype=np.int64),
@@ -156,34 +177,39 @@ def evaluate(
     *,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> Report:
-    """Runs the protocol's episodes, as many at once as there are lanes.
+    """Runs the protocol's episodes, as many at once as there are lanes; an agent's `reset` is called before each run.
 
     The agent sees a dict with the rows of the lanes that move (an env whose observation is an array: under the
     key "observation"), and their texts [B] under "instruction" where the env has them.
     progress: called with (episodes done, episodes in all, successes so far) after each decision.
 
     Raises ValueError for groups of more than one lane, an env without `success` and `elapsed` in its infos,
-    another backend, task, split or obs than the protocol's or a shorter horizon, where the env has such attributes,
-    and chunks shorter than protocol.chunk_len.
+    another backend, task, split or obs than the protocol's or a shorter horizon, where the env has such attributes;
+    for an image_px, robocasa_version or scenes that the protocol prescribes and the env does not have, or not say; and
+    for chunks shorter than protocol.chunk_len.
     """
     if envs.group_size != 1:
         raise ValueError(f"every lane is an episode of its own: build envs with group_size=1, not {envs.group_size}")
     _check_fit(envs, protocol)
     reset_agent = getattr(agent, "reset", None)
-    if reset_agent is not None:
-        reset_agent(protocol.seed)
-    seeds = np.arange(protocol.seed, protocol.seed + protocol.num_episodes)
+    num_episodes, all_episodes = protocol.num_episodes, protocol.num_runs * protocol.num_episodes
+    seeds = np.arange(protocol.seed, protocol.seed + all_episodes)
     waves: list[_Wave] = []
-    won_before = 0
-    for start in range(0, len(seeds), envs.num_envs):
-        wave = _Wave(envs, protocol, seeds[start : start + envs.num_envs])
-        while wave.moving.any():
-            wave.decide(agent)
-            if progress is not None:
-                done = start + len(wave.seeds) - int(wave.moving.sum())
-                progress(done, len(seeds), won_before + int(wave.successes.sum()))
-        waves.append(wave)
-        won_before += int(wave.successes.sum())
+    done_before = won_before = 0
+    for run_start in range(0, all_episodes, num_episodes):
+        run_seeds = seeds[run_start : run_start + num_episodes]
+        if reset_agent is not None:
+            reset_agent(int(run_seeds[0]))
+        for start in range(0, num_episodes, envs.num_envs):
+            wave = _Wave(envs, protocol, run_seeds[start : start + envs.num_envs])
+            while wave.moving.any():
+                wave.decide(agent)
+                if progress is not None:
+                    done = done_before + len(wave.seeds) - int(wave.moving.sum())
+                    progress(done, all_episodes, won_before + int(wave.successes.sum()))
+            waves.append(wave)
+            done_before += len(wave.seeds)
+            won_before += int(wave.successes.sum())
     trial = ~np.concatenate([wave.skipped for wave in waves])
     return Report(
         protocol=protocol,
@@ -221,13 +247,30 @@ def _check_fit(envs: BranchVectorEnv, protocol: EvalProtocol) -> None:
                 f"the protocol is for the {name} {wanted!r}, the env has {found!r}; build the env with that, or use "
                 "a protocol for this one"
             )
+    for name in ("image_px", "robocasa_version", "scenes"):
+        wanted, found = getattr(protocol, name), getattr(envs, name, None)
+        if wanted is not None and found != wanted:
+            says = "does not say which it has" if found is None else f"has {found!r}"
+            raise ValueError(
+                f"{protocol.name!r} prescribes the {name} {wanted!r}, the env {says}; no result of it would be one"
+            )
     # A longer one does no harm: an evaluation stops at the protocol's.
     found = getattr(envs, "horizon", None)
-    if found is not None and protocol.horizon is not None and found < protocol.horizon:
+    needed = None if protocol.horizon is None else protocol.wait_steps + protocol.horizon
+    if found is not None and needed is not None and found < needed:
         raise ValueError(
-            f"the protocol has a horizon of {protocol.horizon} steps, the env ends episodes after {found}; build the "
-            f"env with horizon={protocol.horizon}"
+            f"the protocol has a horizon of {protocol.horizon} steps"
+            f"{f' after {protocol.wait_steps} steps of waiting' if protocol.wait_steps else ''}, the env ends episodes "
+            f"after {found}; build the env with horizon={needed}"
         )
+
+
+def _protocol_of(values: dict[str, Any]) -> EvalProtocol:
+    """What `asdict` and JSON made of a protocol: pairs and texts came back as lists."""
+    scenes = values.get("scenes")
+    given = {**values, "differences": tuple(values.get("differences", ()))}
+    given["scenes"] = None if scenes is None else tuple((layout, style) for layout, style in scenes)
+    return EvalProtocol(**given)
 
 
 def agent_rows(observation: Observation, infos: Infos, lanes: NDArray) -> dict[str, NDArray]:
@@ -258,9 +301,19 @@ class _Wave:
         self._check_infos()
         self.successes = np.zeros(len(seeds), dtype=bool)
         self.elapsed = np.zeros(len(seeds), dtype=np.int64)
-        self.skipped: NDArray[np.bool_] = self._infos["success"][: len(seeds)].copy()
         self.moving = np.arange(envs.num_envs) < len(seeds)
+        self._wait()
+        self.skipped: NDArray[np.bool_] = self._infos["success"][: len(seeds)].copy()
         self.moving[: len(seeds)] &= ~self.skipped
+
+    def _wait(self) -> None:
+        """What lies still before the agent's first look: nothing is asked of the robot."""
+        num_steps, space = self._protocol.wait_steps, self._envs.single_action_space
+        active = self.moving & ~self._infos["success"]
+        if num_steps and active.any():
+            still = np.zeros((self._envs.num_envs, num_steps, *(space.shape or ())), space.dtype)
+            self._observation, _, _, _, self._infos = self._envs.step(still, active=active)
+            self.moving &= ~self._envs.finished
 
     def decide(self, agent: Agent) -> None:
         """Asks the agent once and carries out what it says."""
@@ -272,7 +325,7 @@ class _Wave:
         self._num_steps += chunks.shape[1]
         played = self.moving[: len(self.seeds)]
         self.successes[played] = self._infos["success"][: len(self.seeds)][played]
-        self.elapsed[played] = self._infos["elapsed"][: len(self.seeds)][played]
+        self.elapsed[played] = self._infos["elapsed"][: len(self.seeds)][played] - self._protocol.wait_steps
         self.moving &= ~self._envs.finished & ~self._infos["success"]
         if self._protocol.horizon is not None and self._num_steps >= self._protocol.horizon:
             self.moving[:] = False

@@ -1,5 +1,6 @@
 """Evaluation: which episodes run, what the agent sees, and statistics against numbers worked by hand."""
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -129,10 +130,81 @@ def test_the_kitchen_says_what_it_is() -> None:
     assert (envs.task, envs.obs, envs.horizon) == ("OpenDrawer", "state", 30)
 
 
-@pytest.mark.parametrize("name", ["num_episodes", "chunk_len", "horizon"])
+@pytest.mark.parametrize("name", ["num_episodes", "chunk_len", "horizon", "num_runs", "image_px"])
 def test_a_protocol_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         protocol(**{name: 0})
+
+
+class Watched(FakeEnv):
+    """Keeps every action that it is given, over all instances of a test."""
+
+    actions: list[list[float]] = []  # noqa: RUF012
+
+    def step(self, action: Any) -> Any:
+        self.actions.append(np.asarray(action).tolist())
+        return super().step(action)
+
+
+def test_the_robot_waits_before_the_agent_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watched, "actions", [])
+    agent = Pusher(0.0)
+    found = evaluate(agent, LaneVectorEnv(Watched, num_envs=1), protocol(num_episodes=1, wait_steps=3, horizon=4))
+    assert Watched.actions == [[0.0, 0.0]] * 7
+    assert [len(rows["state"]) for rows in agent.rows] == [1, 1]  # two decisions of two steps
+    assert found.elapsed.tolist() == [4], "waiting is not the agent's"
+    still = LaneVectorEnv(FakeEnv, num_envs=1)
+    still.reset(seed=[0])
+    seen, *_ = still.step(np.zeros((1, 3, 2), dtype=np.float32))
+    assert isinstance(seen, dict)
+    assert np.array_equal(agent.rows[0]["state"], seen["state"])
+
+
+def test_waiting_is_fair_to_all_lanes() -> None:
+    # FakeVectorEnv starts at 0.01 * seed and sways: seed 300 starts at 3, not above, and is above after a step.
+    found = evaluate(Pusher(1.0), FakeVectorEnv(4, 1), protocol(seed=298, num_episodes=4, wait_steps=2))
+    assert found.skipped == (300, 301)
+    assert found.seeds.tolist() == [298, 299]
+    assert found.successes.all()
+    assert found.elapsed.tolist() == [1, 1]
+
+
+def test_several_runs_have_episodes_and_rates_of_their_own() -> None:
+    class Tired(Pusher):
+        def reset(self, seed: int) -> None:
+            super().reset(seed)
+            self.force = 1.0 if len(self.seeds) == 1 else 0.0
+
+    agent = Tired(1.0)
+    seen: list[tuple[int, int, int]] = []
+    wanted = protocol(num_episodes=3, num_runs=2, seed=10)
+    found = evaluate(agent, FakeVectorEnv(2, 1), wanted, progress=lambda *counts: seen.append(counts))
+    assert agent.seeds == [10, 13]
+    assert found.seeds.tolist() == [10, 11, 12, 13, 14, 15]
+    assert found.run_rates == (1.0, 0.0)
+    assert found.rate == 0.5
+    assert seen[-1] == (6, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("prescribed", "known", "words"),
+    [
+        ({"image_px": 224}, {"image_px": 128}, "prescribes the image_px 224, the env has 128"),
+        ({"robocasa_version": "v0.2"}, {"robocasa_version": "v1.0.1"}, "'v0.2', the env has 'v1.0.1'"),
+        ({"robocasa_version": "v0.2"}, {}, "the env does not say which it has"),
+        ({"scenes": ((1, 1),)}, {"scenes": ((1, 1), (2, 2))}, "the env has"),
+        ({"wait_steps": 10}, {"horizon": 29}, "after 10 steps of waiting, the env ends .* after 29; .*horizon=30"),
+    ],
+)
+def test_what_a_protocol_prescribes_the_env_must_have(
+    prescribed: dict[str, Any], known: dict[str, Any], words: str
+) -> None:
+    envs = FakeVectorEnv(4, 1)
+    vars(envs).update(known)
+    with pytest.raises(ValueError, match=words):
+        evaluate(Pusher(1.0), envs, protocol(**prescribed))
+    vars(envs).update({**prescribed, "horizon": 30})
+    assert evaluate(Pusher(1.0), envs, protocol(**prescribed)).rate == 1.0
 
 
 def test_any_env_with_success_and_elapsed_can_be_evaluated() -> None:
@@ -175,17 +247,20 @@ def test_the_hash_is_stable_and_sees_every_field() -> None:
     assert base.hash == protocol().hash
     assert base.hash == HASH
     changes = {"name": "x", "version": 2, "task": "x", "backend": "x", "obs": "x", "num_episodes": 6}
-    changes |= {"seed": 1, "horizon": None, "chunk_len": 3, "split": "test"}
-    assert len({protocol(**{key: value}).hash for key, value in changes.items()} | {base.hash}) == 11
+    changes |= {"seed": 1, "horizon": None, "chunk_len": 3, "split": "test", "num_runs": 2, "wait_steps": 1}
+    changes |= {"image_px": 64, "robocasa_version": "v0.2", "scenes": ((1, 1),), "differences": ("x",)}
+    assert changes.keys() == {field.name for field in fields(EvalProtocol)}
+    assert len({protocol(**{key: value}).hash for key, value in changes.items()} | {base.hash}) == len(changes) + 1
 
 
-# sha256 of {"backend":"push","chunk_len":2,"horizon":20,"name":"house","num_episodes":5,"obs":"state","seed":0,
-# "split":"train","task":"Push","version":1} without the line break; computed with sha256sum.
-HASH = "74c5087ba2f9"
+# sha256 of {"backend":"push","chunk_len":2,"differences":[],"horizon":20,"image_px":null,"name":"house",
+# "num_episodes":5,"num_runs":1,"obs":"state","robocasa_version":null,"scenes":null,"seed":0,"split":"train",
+# "task":"Push","version":1,"wait_steps":0} without the line breaks; computed with sha256sum.
+HASH = "91333e5d55f0"
 
 
 def test_a_report_survives_json_and_an_edited_one_does_not() -> None:
-    found = report([1, 0, 1])
+    found = report([1, 0, 1], scenes=((1, 1), (6, 9)), differences=("seeds",), image_px=224)
     again = Report.from_json(found.to_json())
     assert again.protocol == found.protocol
     assert again.successes.tolist() == found.successes.tolist()

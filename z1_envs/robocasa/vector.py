@@ -33,6 +33,9 @@ class RoboCasaVectorEnv(PoolVectorEnv):
         self.task = ready.task
         self.backend = ready.backend
         self.horizon = ready.horizon  # [steps]
+        self.robocasa_version = ready.version.name
+        self.scenes = ready.kitchens  # pairs of layout and style that a start draws among
+        self.image_px = options.image_px if options.obs == "pixels" else None
         self.options = options
         super().__init__(
             functools.partial(RoboCasaEnv, ready.task, options),
