@@ -56,7 +56,7 @@ class Stored:
             content.seek(self.start)
             while left:
                 block = buffer[:left]
-                _fill(content, memoryview(block.view(torch.uint8).numpy()), self.file)
+                _fill(content, block.view(torch.uint8).numpy().data, self.file)
                 yield index, block
                 index, left = index + len(block), left - len(block)
 
@@ -102,7 +102,7 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
         for name in names:
             flat = tensors[name].detach().reshape(-1)
             for block in flat.split(BLOCK_BYTES // flat.dtype.itemsize):
-                target.write(memoryview(block.cpu().contiguous().view(torch.uint8).numpy()))
+                target.write(block.cpu().contiguous().view(torch.uint8).numpy().data)
         target.flush()
         os.fsync(target.fileno())
 
