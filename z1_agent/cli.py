@@ -21,6 +21,7 @@ from z1_agent.commands.doctor import Doctor
 from z1_agent.commands.evaluate import Eval
 from z1_agent.commands.listing import List
 from z1_agent.commands.record import Record
+from z1_agent.commands.serve import Serve
 from z1_agent.commands.train import Train
 from z1_agent.commands.work import INTERRUPTED
 from z1_agent.presets import PRESETS, TrainConfig, cpu
@@ -31,7 +32,7 @@ from z1_envs.tasks import TASKS
 
 _REFUSALS = (RunError, CheckpointError, DemosError, RenderError)
 
-Command = Train | Eval | Record | Demos | List | Doctor
+Command = Train | Eval | Record | Demos | Serve | List | Doctor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +66,7 @@ def _parse_with(words: list[str], config: TrainConfig) -> Command:
         | Annotated[Eval, subcommand("eval")]
         | Annotated[Record, subcommand("record")]
         | Annotated[Demos, subcommand("demos")]
+        | Annotated[Serve, subcommand("serve")]
         | Annotated[List, subcommand("list")]
         | Annotated[Doctor, subcommand("doctor")]
     )

@@ -4,6 +4,7 @@ train        demonstrations, SFT, evaluation, GRPO, evaluation
 evaluate     success rate of a checkpoint, with its interval
 record       films of a policy or of the expert
 demos        demonstrations on disk
+serve        a checkpoint for clients of openpi
 listing      the tasks
 doctor       what this machine has and lacks
 at_the_door  the checks that several commands make before they work

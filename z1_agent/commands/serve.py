@@ -1,0 +1,62 @@
+"""`z1 serve`: a checkpoint for clients of openpi."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tyro.conf import Positional
+
+from z1_agent import checkpoint
+from z1_agent.commands.work import Work, console
+from z1_agent.serving import PolicyServer, describe, is_loopback, listen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Serve a checkpoint to openpi-client, over a websocket, until Ctrl-C.
+
+    host: address to listen on, by default one that only this machine reaches. port: 0 takes any that is free.
+    device: where the policy thinks, such as "cuda".
+    """
+
+    checkpoint: Positional[Path]
+    host: str = "127.0.0.1"
+    port: int = 8000
+    device: str = "cpu"
+
+    def prepare(self, _argv: Sequence[str]) -> Work:
+        """Loads the checkpoint and takes the port; the work is the serving."""
+        device = _device(self.device)
+        loaded = checkpoint.load(self.checkpoint)
+        loaded.policy.to(device).eval()
+        listening = listen(self.host, self.port)
+        server = PolicyServer(loaded.policy, describe(loaded), listening)
+
+        def work() -> int:
+            host, port = listening.getsockname()[:2]
+            if not is_loopback(listening):
+                console.print(
+                    f"Warning: anybody who reaches port {port} of this machine may use the policy.", markup=False
+                )
+            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            console.print(f"Serving {self.checkpoint} ({loaded.task}) on ws://{where}; Ctrl-C ends it.", markup=False)
+            try:
+                server.run()
+            except KeyboardInterrupt:
+                console.print("Stopped.")
+            return 0
+
+        return work
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {name!r} is not to be had here: {reason}; give cpu") from error
+    if device.type == "meta":
+        raise ValueError("--device 'meta' holds no weights; give cpu")
+    return device
