@@ -10,6 +10,7 @@ import json
 import time
 from typing import Any
 
+from z1_agent.average import put
 from z1_agent.pipeline import collect_demonstrations, eval_envs, eval_protocol, new_policy, stream_seed
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import TrainConfig
@@ -41,7 +42,7 @@ def more_sft(run: Run, config: TrainConfig) -> dict[str, Any]:
         return evaluate(candidate, held_out, eval_protocol(config, "validation", config.validation_episodes)).rate
 
     def judge(weights: dict[str, Any]) -> dict[str, Any]:
-        policy.model.load_state_dict(weights)
+        put(policy.model, weights)
         report = evaluate(policy, fresh, eval_protocol(config, "evaluation", config.eval_episodes))
         paired = dataclasses.asdict(compare(report, rl))
         return as_rate(report) | {"grpo_against_it": paired}

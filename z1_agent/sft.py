@@ -5,7 +5,6 @@ How it differs from the textbook: what is evaluated and kept is an exponential m
 with few demonstrations the loss goes on falling long after the policy has begun to get worse.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,9 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from z1_agent.average import MovingAverage, put
 from z1_agent.checkpoint import TrainerState, optimizer_tensors, restore_optimizer
+from z1_agent.lora import LoraConfig
+from z1_agent.memory import check_micro_batch_size
+from z1_agent.observation import take
 from z1_agent.policy import Pi05Policy
-from z1_agent.trainable import select
+from z1_agent.trainable import Trainable, check_trainable, select
 from z1_envs.demos import Demonstrations
 
 
@@ -24,7 +27,9 @@ class SftConfig:
     """num_demos: episodes to learn from. Steps are optimiser steps.
 
     Every `steps_per_round` steps the averaged weights are evaluated; after `patience` rounds without a better
-    one, or `max_rounds`, training ends with the best.
+    one, or `max_rounds`, training ends with the best. trainable: what learns; lora: the adapters of selections that
+    have some. micro_batch_size: rows whose activations are in memory at once, None for all. recompute_layers: less
+    memory for more time, see Pi05.recompute_layers. Both leave the gradients what they are.
 
     Raises ValueError where a value makes no sense.
     """
@@ -40,8 +45,14 @@ class SftConfig:
     steps_per_round: int = 200
     patience: int = 3
     max_rounds: int = 10
+    trainable: Trainable = "all"
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    micro_batch_size: int | None = None
+    recompute_layers: bool = False
 
     def __post_init__(self) -> None:
+        check_trainable(self.trainable)
+        check_micro_batch_size(self.micro_batch_size)
         for name in ("num_demos", "batch_size", "warmup_steps", "steps_per_round", "patience", "max_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}; give a larger number")
@@ -57,7 +68,8 @@ class SftConfig:
 
 @dataclass
 class SftProgress:
-    """Where SFT is: rounds done, held-out success after each, mean loss of each, and the best round's weights."""
+    """Where SFT is: rounds done, held-out success after each, mean loss of each, and the weights that
+    learn: their moving average, and the best round's."""
 
     success: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
@@ -85,18 +97,19 @@ def train_sft(
     on_round: Callable[[SftProgress, Callable[[], TrainerState]], bool],
     resume: TrainerState | None = None,
 ) -> SftProgress:
-    """Trains all of `policy` on `demos`; it ends with the weights of its best round.
+    """Trains `policy` on `demos`; it ends with the weights of its best round.
 
     validate: held-out success in [0, 1]. on_round: told after each round, with a function that makes the
     state to save; returns whether to go on (where not, `policy` keeps the weights to go on from). The randomness
     of a round depends on `seed` and its number alone.
     """
-    select(policy, "all")
-    parameters = [p for p in policy.model.parameters() if p.requires_grad]
+    selected = select(policy, config.trainable, config.lora, seed=seed)
+    policy.model.recompute_layers(config.recompute_layers)
+    parameters = selected.parameters(policy)
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    progress = SftProgress(average=_weights(policy))
-    if resume is not None:
-        progress = _restore(policy, optimizer, resume)
+    progress = SftProgress() if resume is None else _restore(policy, optimizer, resume)
+    average = MovingAverage(policy.model, selected, progress.average or None)
+    progress.average = average.weights
     actions, real = demos.chunks(policy.config.model.chunk_len)
     while not progress.is_over(config):
         round_index = len(progress.success)
@@ -108,38 +121,27 @@ def train_sft(
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * min(1.0, (total + 1) / config.warmup_steps)
             batch = rng.integers(len(actions), size=config.batch_size)
-            observation = {key: values[batch] for key, values in demos.observation.items()}
-            loss = policy.loss(observation, actions[batch], noise, real[batch])
+            seen, shown, counts = take(demos.observation, batch), actions[batch], real[batch]
             optimizer.zero_grad()
-            loss.backward()
+            losses.append(0.0)
+            for part in policy.loss_parts(seen, shown, noise, counts, micro_batch_size=config.micro_batch_size):
+                part.backward()
+                losses[-1] += part.item()
             torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
             optimizer.step()
-            _average(progress.average, policy, min(config.ema_decay, (total + 1) / (total + 10)))
-            losses.append(loss.item())
-        _evaluate_average(policy, progress, validate)
+            average.update(policy.model, min(config.ema_decay, (total + 1) / (total + 10)))
+        with average.in_place_in(policy.model):
+            _judge(progress, validate(policy))
         progress.loss.append(float(np.mean(losses)))
         if not on_round(progress, lambda: _state(policy, optimizer, progress)):
             return progress
-    policy.model.load_state_dict(progress.best)
+    put(policy.model, progress.best)
     return progress
 
 
-def _weights(policy: Pi05Policy) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in policy.model.state_dict().items()}
-
-
-@torch.no_grad()
-def _average(average: dict[str, Tensor], policy: Pi05Policy, decay: float) -> None:
-    for name, value in policy.model.state_dict().items():
-        average[name].lerp_(value, 1 - decay)
-
-
-def _evaluate_average(policy: Pi05Policy, progress: SftProgress, validate: Callable[[Pi05Policy], float]) -> None:
-    averaged = copy.deepcopy(policy)
-    averaged.model.load_state_dict(progress.average)
-    success = validate(averaged)
+def _judge(progress: SftProgress, success: float) -> None:
     if not progress.success or success > max(progress.success):
-        progress.best = _weights(averaged)
+        progress.best = {name: value.clone() for name, value in progress.average.items()}
     progress.success.append(success)
 
 

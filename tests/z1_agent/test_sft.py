@@ -1,8 +1,13 @@
 """SFT: it learns, stops when success stops rising, keeps the best, and resumes bit for bit."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
+from z1_agent import checkpoint
+from z1_agent.lora import LoraConfig
 from z1_agent.sft import SftConfig, SftProgress, train_sft
 from z1_envs.demos import Demonstrations
 
@@ -47,8 +52,11 @@ def test_stops_after_patience_and_keeps_the_best_round(nano_policy):
     # Round 2 (0.3) and round 3 (0.4, a tie is no improvement) exhaust a patience of 2 after round 1.
     assert progress.success == [0.1, 0.4, 0.3, 0.4]
     assert progress.best_round == 1
-    for name, tensor in policy.model.state_dict().items():
+    learning = {name: tensor for name, tensor in policy.model.named_parameters() if tensor.requires_grad}
+    for name, tensor in learning.items():
         assert torch.equal(tensor, states[1].tensors[f"average.{name}"]), name
+    averaged = {name for name in states[1].tensors if name.startswith("average.")}
+    assert averaged == {f"average.{name}" for name in learning}
 
 
 def test_stopping_rule_by_hand():
@@ -69,3 +77,49 @@ def test_resumed_sft_equals_a_straight_one(nano_policy):
     run(parts, [0.3, 0.4], resume=states[-1])
     for name, tensor in parts.model.state_dict().items():
         assert torch.equal(tensor, straight.model.state_dict()[name]), name
+
+
+def test_each_selection_learns_and_leaves_the_rest(nano_policy):
+    for trainable in ("action_expert", "action_expert_lora", "all_lora"):
+        policy = nano_policy()
+        config = replace(CONFIG, trainable=trainable, max_rounds=2, learning_rate=3e-3)
+        before = {name: tensor.clone() for name, tensor in policy.model.state_dict().items()}
+        progress, _ = run(policy, [0.1, 0.2], config=config)
+        assert progress.loss[1] < progress.loss[0]
+        learned = {name for name, tensor in policy.model.named_parameters() if tensor.requires_grad}
+        for name, tensor in policy.model.state_dict().items():
+            assert name in learned or torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_resumed_training_of_adapters_equals_a_straight_one(tmp_path, nano_policy, dtype):
+    config = replace(CONFIG, trainable="all_lora", lora=LoraConfig(rank=4))
+    straight, parts = nano_policy(), nano_policy()
+    for policy in (straight, parts):
+        policy.compute_in(dtype)
+    run(straight, [0.1, 0.2, 0.3, 0.4], config=config)
+    _, states = run(parts, [0.1, 0.2], config=config, stop_after=2)
+    checkpoint.save(tmp_path / "run", parts, task="OpenDrawer", backend="kitchen", trainer=states[-1])
+    loaded = checkpoint.load(tmp_path / "run")
+    run(loaded.policy, [0.3, 0.4], config=config, resume=loaded.trainer)
+    assert loaded.policy.config == straight.config
+    for name, tensor in loaded.policy.model.state_dict().items():
+        assert torch.equal(tensor, straight.model.state_dict()[name]), name
+
+
+def test_micro_batches_and_recomputed_layers_change_only_memory(nano_policy):
+    def weights(**options):
+        policy = nano_policy()
+        run(policy, [0.1, 0.2], config=replace(CONFIG, max_rounds=2, **options))
+        return policy.model.state_dict()
+
+    expected = weights()
+    torch.testing.assert_close(weights(recompute_layers=True), expected, rtol=0, atol=0)
+    torch.testing.assert_close(weights(micro_batch_size=5), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="no selection 'vlm'; choose among action_expert, all"):
+        SftConfig(trainable="vlm")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="micro_batch_size must be at least 1, or None"):
+        SftConfig(micro_batch_size=0)
