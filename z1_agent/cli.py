@@ -16,6 +16,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, subcommand
 
 from z1_agent.checkpoint import CheckpointError
+from z1_agent.commands.assets import Assets
 from z1_agent.commands.demos import Demos
 from z1_agent.commands.doctor import Doctor
 from z1_agent.commands.evaluate import Eval
@@ -27,12 +28,13 @@ from z1_agent.commands.work import INTERRUPTED
 from z1_agent.presets import PRESETS, TrainConfig, cpu
 from z1_agent.run import RunError
 from z1_envs.demos import DemosError
-from z1_envs.kitchen.cameras import RenderError
+from z1_envs.opengl import RenderError
+from z1_envs.robocasa.versions import RoboCasaError
 from z1_envs.tasks import TASKS
 
-_REFUSALS = (RunError, CheckpointError, DemosError, RenderError)
+_REFUSALS = (RunError, CheckpointError, DemosError, RenderError, RoboCasaError)
 
-Command = Train | Eval | Record | Demos | Serve | List | Doctor
+Command = Train | Eval | Record | Demos | Serve | Assets | List | Doctor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,6 +69,7 @@ def _parse_with(words: list[str], config: TrainConfig) -> Command:
         | Annotated[Record, subcommand("record")]
         | Annotated[Demos, subcommand("demos")]
         | Annotated[Serve, subcommand("serve")]
+        | Annotated[Assets, subcommand("assets")]
         | Annotated[List, subcommand("list")]
         | Annotated[Doctor, subcommand("doctor")]
     )

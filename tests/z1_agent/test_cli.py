@@ -1,5 +1,6 @@
 """The command line: what is refused, with which words, and what Ctrl-C leaves."""
 
+import importlib.util
 import io
 import json
 import os
@@ -30,6 +31,7 @@ from z1_envs.evaluate import Report
 from z1_envs.kitchen import demos as kitchen_demos
 from z1_envs.layout import ACTION, SCENE, STATE
 from z1_envs.lerobot import read_header, read_lerobot
+from z1_envs.robocasa.versions import ASSETS_VARIABLE, installed
 
 ROOT = Path(__file__).parents[2]
 RUN_Z1 = [sys.executable, "-c", "import sys; from z1_agent.cli import main; sys.exit(main())"]
@@ -220,11 +222,74 @@ def test_without_opengl_the_doctor_and_states_work(tmp_path: Path) -> None:
 
 
 def test_the_doctor_misses_nothing_that_this_version_does_not_use() -> None:
-    extras = {finding.name: finding for finding in examine() if finding.name in ("robocasa", "ray")}
-    assert len(extras) == 2
-    for finding in extras.values():
-        assert finding.good
-        assert (finding.found, finding.mend) == ("not used by this version", "")
+    ray = next(finding for finding in examine() if finding.name == "ray")
+    assert ray.good
+    assert (ray.found, ray.mend) == ("not used by this version", "")
+
+
+def test_the_doctor_says_how_to_install_robocasa(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    finding = next(finding for finding in examine() if finding.name == "RoboCasa")
+    assert (finding.good, finding.needed) == (False, False)
+    assert finding.found == "the official backend needs robosuite, which is not installed"
+    assert finding.mend == 'pip install -e ".[robocasa]"'
+
+
+def test_assets_without_robocasa_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for words in (["assets", "check"], ["assets", "stand-in", str(tmp_path / "pack")]):
+        assert main(words) == 2
+        assert capsys.readouterr().err == (
+            'z1: the official backend needs robocasa, which is not installed: pip install -e ".[robocasa]"\n'
+        )
+    assert main(["assets", "check", "OpenDrawers"]) == 2
+    assert "did you mean OpenDrawer" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.robocasa
+class TestWithRoboCasa:
+    @pytest.fixture(autouse=True)
+    def _installed(self) -> None:
+        pytest.importorskip("robosuite", reason="needs the extra `robocasa`", exc_type=ImportError)
+
+    def test_stand_ins_are_written_and_checked(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(ASSETS_VARIABLE, str(tmp_path / "[pack]"))
+        assert main(["assets", "check"]) == 1
+        assert f"stand-ins there with: z1 assets stand-in {tmp_path}/[pack]" in capsys.readouterr().out
+        assert main(["assets", "stand-in", str(tmp_path / "[pack]")]) == 0
+        assert f"export {ASSETS_VARIABLE}={tmp_path}/[pack]" in capsys.readouterr().out
+        assert main(["assets", "check", "OpenDrawer"]) == 0
+        assert "infos and reports say robocasa-stand-in" in capsys.readouterr().out
+        assert main(["assets", "stand-in", str(tmp_path / "[pack]")]) == 2
+        assert "is not empty: choose a new folder" in capsys.readouterr().err
+
+    def test_missing_packs_are_listed(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        shutil.copytree(installed().assets, tmp_path / "official")
+        (tmp_path / "official" / "textures" / "wood").mkdir(parents=True)
+        assert main(["assets", "check", "--folder", str(tmp_path / "official")]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[:2] for line in lines[1:5]] == [
+            ["ok", "tex"],
+            ["missing", "fixtures_lw"],
+            ["missing", "objs_objaverse"],
+            ["missing", "objs_lw"],
+        ]
+        assert "robocasa-download-assets -y --type fixtures_lw objs_objaverse objs_lw" in lines[5]
+
+    def test_the_doctor_explains_the_official_backend(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(ASSETS_VARIABLE, str(tmp_path))
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", "4")
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        found = {finding.name.strip(): finding for finding in examine()}
+        assert found["RoboCasa"].found.startswith("v1.0.1 in ")
+        assert "z1 assets stand-in FOLDER" in found["its assets"].mend
+        assert "export OMP_NUM_THREADS=1" in found["BLAS threads"].mend
+        assert not any(found[name].needed for name in ("RoboCasa", "its assets", "its images", "BLAS threads"))
 
 
 def test_the_doctor_names_an_unknown_opengl() -> None:

@@ -5,6 +5,7 @@ evaluate     success rate of a checkpoint, with its interval
 record       films of a policy or of the expert
 demos        demonstrations on disk
 serve        a checkpoint for clients of openpi
+assets       RoboCasa's assets: which are missing, stand-ins for them
 listing      the tasks
 doctor       what this machine has and lacks
 at_the_door  the checks that several commands make before they work

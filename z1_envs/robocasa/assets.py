@@ -114,18 +114,7 @@ def write_stand_in(folder: Path) -> Path:
     It appears whole or not at all. Raises FileExistsError for a folder with something in it, ValueError for a path
     that RoboCasa would misread, RoboCasaError where RoboCasa is missing or is not the version that the pack is for.
     """
-    found = installed()
-    if found.version.name != _STAND_IN_FOR:
-        raise RoboCasaError(
-            f"the stand-in pack is made for RoboCasa {_STAND_IN_FOR}, installed is {found.version.name}: download the "
-            f"official assets: {found.version.download[0]}"
-        )
-    folder = folder.absolute()
-    unusable = [part for part in _UNUSABLE if part in f"{folder}/"]
-    if unusable:
-        raise ValueError(f"RoboCasa misreads paths that contain {unusable[0]!r}: choose another folder than {folder}")
-    if _has_entries(folder):
-        raise FileExistsError(f"{folder} is not empty: choose a new folder, or empty this one")
+    found, folder = check_place(folder), folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -136,6 +125,24 @@ def write_stand_in(folder: Path) -> Path:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return folder
+
+
+def check_place(folder: Path) -> Installed:
+    """What is installed, where a stand-in pack can be written to `folder`; raises what `write_stand_in` raises."""
+    found = installed()
+    if found.version.name != _STAND_IN_FOR:
+        raise RoboCasaError(
+            f"the stand-in pack is made for RoboCasa {_STAND_IN_FOR}, installed is {found.version.name}: download the "
+            f"official assets: {found.version.download[0]}"
+        )
+    unusable = [part for part in _UNUSABLE if part in f"{folder.absolute()}/"]
+    if unusable:
+        raise ValueError(f"RoboCasa misreads paths that contain {unusable[0]!r}: choose another folder than {folder}")
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file: choose a new folder")
+    if _has_entries(folder):
+        raise FileExistsError(f"{folder} is not empty: choose a new folder, or empty this one")
+    return found
 
 
 def _write_pack(folder: Path, package_assets: Path) -> None:
