@@ -44,7 +44,11 @@ class LaneDescription:
 
 
 class Lane:
-    """An env with the commands of a lane. Raises SnapshotError where it cannot be snapshotted."""
+    """An env with the commands of a lane. Raises SnapshotError where it cannot be snapshotted.
+
+    An env without wrappers that has a method `step_chunk(chunk)` [H, A] is stepped by it: such an env need not draw
+    images that nobody sees. It returns what H steps return together, up to the one at which the env is done.
+    """
 
     def __init__(self, env: gym.Env) -> None:
         self.env = env if isinstance(env, SnapshotRestore) else SnapshotRestore(env)
@@ -53,6 +57,7 @@ class Lane:
             action_space=self.env.action_space,
             stack=self.env.stack,
         )
+        self._step_chunk = getattr(self.env.env, "step_chunk", None) if len(self.env.stack) == 1 else None
 
     def reset(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
         """As the env's own."""
@@ -60,6 +65,8 @@ class Lane:
 
     def step(self, chunk: NDArray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Applies a chunk [H, A] up to the step at which the env is done; the reward is the sum."""
+        if self._step_chunk is not None:
+            return self._step_chunk(chunk)
         total = 0.0
         for action in chunk:
             observation, reward, terminated, truncated, info = self.env.step(action)

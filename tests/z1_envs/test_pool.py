@@ -87,6 +87,23 @@ class Hidden(Scenic):
         return *rest, {**info, "handle": lambda: None}
 
 
+class Hasty(Scenic):
+    """Takes chunks whole, and looks only at their end. Counts how often it has looked."""
+
+    num_looks = 0
+
+    def step_chunk(self, chunk: np.ndarray) -> Any:
+        for action in chunk:
+            result = super().step(action)
+        observation, *rest, info = result
+        self.num_looks += 1
+        return observation, *rest, {**info, "num_looks": self.num_looks}
+
+
+def hasty_with_limit() -> gym.Env:
+    return gym.wrappers.TimeLimit(Hasty(), 25)
+
+
 def limited(log: Path | None = None) -> gym.Env:
     return gym.wrappers.TimeLimit(Scenic(log), 25)
 
@@ -308,6 +325,18 @@ def test_a_pool_and_a_single_env_exchange_snapshots(build: Callable[..., PoolVec
     frames = pool.render()
     np.testing.assert_array_equal(frames[3], single.render())
     assert pool.step(np.tile(action, (4, 1)))[0]["state"].tobytes() != after["state"].tobytes()
+
+
+def test_an_env_that_takes_chunks_whole_looks_once(build: Callable[..., PoolVectorEnv]) -> None:
+    pool, calm = build(Hasty, num_envs=1, group_size=1), LaneVectorEnv(Scenic, num_envs=1)
+    wrapped = LaneVectorEnv(hasty_with_limit, num_envs=1)
+    actions = np.full((1, 5, 2), 0.1)
+    for envs in (pool, calm, wrapped):
+        envs.reset(seed=7)
+    got, want = pool.step(actions), calm.step(actions)
+    np.testing.assert_equal(got[:4], want[:4])
+    assert got[4]["num_looks"].tolist() == [1]
+    assert "num_looks" not in wrapped.step(actions)[4]  # a wrapper must see every step
 
 
 def test_an_info_that_cannot_travel_is_an_error_and_no_hang(build: Callable[..., PoolVectorEnv]) -> None:

@@ -129,20 +129,30 @@ class RoboCasaEnv(gym.Env):
 
         Raises ValueError for another shape, NaN or entries out of range, ResetNeeded after the end.
         """
-        if not self._running or self._episode is None:
-            raise gym.error.ResetNeeded("the episode is over or has not begun: call reset() or restore a snapshot")
         if np.shape(action) != self.action_space.shape:
             raise ValueError(
                 f"the action must have the shape {self.action_space.shape}, got {np.shape(action)}: step a chunk one "
                 "action at a time, or wrap the env in z1_envs.wrappers.ActionChunk"
             )
-        chunk = self._action_check.chunks(np.asarray(action)[None], self._lane)
-        simulation = self._episode.simulation
-        simulation.step(chunk[0, 0].astype(np.float64))
-        self._elapsed += 1
-        success = simulation.is_done()
-        truncated = not success and self._elapsed >= self.horizon
-        self._running = not (success or truncated)
+        return self.step_chunk(np.asarray(action)[None])
+
+    def step_chunk(self, chunk: NDArray):
+        """Steps through `chunk` [H, 12] until the episode ends, and looks only then: it is images that take long.
+
+        Returns and raises as `step`; the reward is the sum.
+        """
+        if not self._running or self._episode is None:
+            raise gym.error.ResetNeeded("the episode is over or has not begun: call reset() or restore a snapshot")
+        actions = self._action_check.chunks(chunk[None], self._lane)[0]
+        simulation, success = self._episode.simulation, False
+        for action in actions.astype(np.float64):
+            simulation.step(action)
+            self._elapsed += 1
+            success = simulation.is_done()
+            self._running = not success and self._elapsed < self.horizon
+            if not self._running:
+                break
+        truncated = not success and not self._running
         return self._observation(simulation), float(success), success, truncated, self._info(success=success)
 
     def get_state(self) -> EnvState:

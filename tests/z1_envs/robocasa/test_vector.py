@@ -10,8 +10,10 @@ import pytest
 
 from z1_envs.evaluate import EvalProtocol, evaluate
 from z1_envs.layout import ACTION
+from z1_envs.robocasa.env import RoboCasaEnv
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.vector import RoboCasaVectorEnv
+from z1_envs.snapshot import SnapshotRestore
 
 HORIZON = 12  # [steps]
 
@@ -62,6 +64,25 @@ def test_lanes_of_a_group_start_alike_and_branch(envs: RoboCasaVectorEnv) -> Non
     after, *_ = envs.step(same)
     np.testing.assert_array_equal(after["state"][::2], after["state"][1::2])
     assert infos["elapsed"].tolist() == [6] * 4
+
+
+@pytest.mark.robocasa
+@pytest.mark.slow
+def test_a_lane_has_the_bits_of_a_single_env(envs: RoboCasaVectorEnv, options: RoboCasaOptions) -> None:
+    envs.reset(seed=0)
+    saved = envs.save([3])[0]
+    single = SnapshotRestore(RoboCasaEnv("OpenDrawer", options))
+    try:
+        single.reset(seed=1)
+        single.restore(saved)
+        for k in range(2):
+            *_, last = [single.step(action) for action in chunks(k)[3]]  # which looks at each step
+            observation, rewards, terminated, truncated, infos = envs.step(chunks(k))
+            np.testing.assert_array_equal(observation["state"][3], last[0]["state"])
+            assert (rewards[3], terminated[3], truncated[3]) == last[1:4]
+            assert {key: column[3] for key, column in infos.items()} == last[4]
+    finally:
+        single.close()
 
 
 @pytest.mark.robocasa
