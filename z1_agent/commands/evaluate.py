@@ -1,34 +1,44 @@
 """`z1 eval`: how often a checkpoint succeeds, under a protocol that is printed with the result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tyro.conf import Positional
 
+from z1_agent import checkpoint
+from z1_agent.checkpoint import Checkpoint
 from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, horizon_of, load_policy, sight_of
 from z1_agent.commands.work import Work, console
 from z1_agent.console import Bar
 from z1_agent.pipeline import MAX_EVAL_LANES
 from z1_agent.run import write_text
-from z1_envs.evaluate import EvalProtocol, evaluate
+from z1_envs.branch import BranchVectorEnv
+from z1_envs.evaluate import EvalProtocol, Report, evaluate
 from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
 from z1_envs.kitchen.plans.plan import Split
 from z1_envs.kitchen.scene import SceneOptions
+from z1_envs.protocols import check_can_run, get_protocol, robocasa_options
+from z1_envs.robocasa.vector import RoboCasaVectorEnv
 from z1_envs.tasks import get_task
+
+_OFFICIAL_LANES = 8  # a worker of the official RoboCasa takes about a gigabyte
+_PRESCRIBED = ("split", "episodes", "seed", "horizon")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Eval:
     """Evaluate a checkpoint on episodes SEED, SEED + 1, …
 
-    task: by default the one it was trained on. split: kitchens and objects as in training ("train"), held-out ones
-    ("test"), or both ("all"). horizon: of an episode [steps], by default that of training on a CPU. json: file to
-    write the full report to.
+    task: by default the one it was trained on. protocol: a published one on the official RoboCasa instead of episodes
+    in the kitchen: cosmos, cosmos-on-1.0.1, robocasa365-pretrain or robocasa365-target; it prescribes split, episodes,
+    seed and horizon. split: kitchens and objects as in training ("train"), held-out ones ("test"), or both ("all").
+    horizon: of an episode [steps], by default that of training on a CPU. json: file to write the full report to.
     """
 
     checkpoint: Positional[Path]
     task: str | None = None
+    protocol: str | None = None
     split: Split = "train"
     episodes: int = 256
     seed: int = 0
@@ -46,6 +56,28 @@ class Eval:
             raise ValueError(f"there is no directory {self.json.parent} for --json; create it, or give another file")
         if self.json is not None and self.json.is_dir():
             raise ValueError(f"{self.json} is a directory, --json takes a file; name a file in it")
+        loaded, protocol, envs = self._in_the_kitchen() if self.protocol is None else self._official(self.protocol)
+        total = protocol.num_runs * protocol.num_episodes
+
+        def work() -> int:
+            if loaded.backend != protocol.backend:
+                console.print(f"The checkpoint was trained on {loaded.backend!r}, this is {protocol.backend!r}")
+            with Bar(console, f"Evaluate {protocol.task}", total=total, done=0) as bar:
+                report = evaluate(
+                    loaded.policy,
+                    envs,
+                    protocol,
+                    progress=lambda done, _total, won: bar.update(done, f"success {won / max(done, 1):.0%}"),
+                )
+            envs.close()
+            _tell(report)
+            if self.json is not None:
+                write_text(self.json, report.to_json())
+            return 0
+
+        return work
+
+    def _in_the_kitchen(self) -> tuple[Checkpoint, EvalProtocol, BranchVectorEnv]:
         loaded = load_policy(self.checkpoint)
         task = get_task(loaded.task if self.task is None else self.task).name
         obs, image_px = sight_of(loaded.policy)
@@ -71,22 +103,36 @@ class Eval:
             scenes=scenes,
             num_threads=self.threads,
         )
+        return loaded, protocol, envs
 
-        def work() -> int:
-            with Bar(console, f"Evaluate {task}", total=self.episodes, done=0) as bar:
-                report = evaluate(
-                    loaded.policy,
-                    envs,
-                    protocol,
-                    progress=lambda done, _total, won: bar.update(done, f"success {won / max(done, 1):.0%}"),
-                )
-            envs.close()
-            low, high = report.interval
-            won = f"{int(report.successes.sum())} of {len(report.successes)} episodes"
-            console.print(f"{task}: {won}, {report.rate:.1%} (95 % interval {low:.1%} to {high:.1%})")
-            console.print(f"protocol {protocol.hash}: {protocol}")
-            if self.json is not None:
-                write_text(self.json, report.to_json())
-            return 0
+    def _official(self, name: str) -> tuple[Checkpoint, EvalProtocol, BranchVectorEnv]:
+        defaults = {field.name: field.default for field in fields(self)}
+        given = [f"--{flag}" for flag in _PRESCRIBED if getattr(self, flag) != defaults[flag]]
+        if given:
+            raise ValueError(
+                f"the protocol {name!r} prescribes what {' and '.join(given)} would change; leave that out"
+            )
+        loaded = checkpoint.load(self.checkpoint)
+        task = get_task(loaded.task if self.task is None else self.task).name
+        protocol = get_protocol(name, task, chunk_len=loaded.policy.config.executed_len)
+        if sight_of(loaded.policy)[0] != protocol.obs:
+            raise ValueError(f"{self.checkpoint} sees the kitchen's privileged scene, {name!r} gives images alone")
+        try:
+            check_can_run(protocol)
+        except FileNotFoundError as error:  # assets that lack
+            raise ValueError(str(error)) from error
+        lanes = min(_OFFICIAL_LANES, protocol.num_episodes)
+        options = robocasa_options(protocol)
+        return loaded, protocol, RoboCasaVectorEnv(task, num_envs=lanes, options=options, num_workers=self.threads)
 
-        return work
+
+def _tell(report: Report) -> None:
+    protocol = report.protocol
+    low, high = report.interval
+    won = f"{int(report.successes.sum())} of {len(report.successes)} episodes"
+    console.print(f"{protocol.task}: {won}, {report.rate:.1%} (95 % interval {low:.1%} to {high:.1%})")
+    if protocol.num_runs > 1:
+        console.print(f"runs: {', '.join(f'{rate:.1%}' for rate in report.run_rates)}")
+    for difference in protocol.differences:
+        console.print(f"{protocol.name} differs from what is published: {difference}")
+    console.print(f"protocol {protocol.hash}: {protocol}")
