@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor
 
 from z1_agent.observation import Normalizer
-from z1_agent.openpi_names import from_lerobot, openpi_dtype
+from z1_agent.openpi_names import from_lerobot, openpi_dtype, to_openpi
 from z1_agent.pi05 import Pi05
 from z1_agent.policy import Pi05Policy, PolicyConfig
 from z1_agent.tensor_file import Stored, TensorFileError, read_header
@@ -195,7 +195,7 @@ def _match(stored: Mapping[str, Stored], wanted: Mapping[str, tuple[int, ...]], 
             places[ours].append(tensor)
         else:
             places[ours].append(tensor)
-    problems += [f"missing {name} {list(wanted[name])}" for name, copies in places.items() if not copies]
+    problems += [f"missing {_their_name(name)} {list(wanted[name])}" for name, copies in places.items() if not copies]
     if problems:
         listed = "\n  ".join(problems)
         raise PretrainedError(
@@ -203,6 +203,13 @@ def _match(stored: Mapping[str, Stored], wanted: Mapping[str, tuple[int, ...]], 
             f"configuration is for:\n  {listed}"
         )
     return places
+
+
+def _their_name(name: str) -> str:
+    try:
+        return to_openpi(name)
+    except KeyError:
+        return f"{name} (in no public checkpoint)"
 
 
 def _read(stored: Stored, target: Tensor) -> Tensor:

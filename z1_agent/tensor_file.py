@@ -17,7 +17,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 1 << 25
+BLOCK_BYTES = 1 << 23
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,

@@ -52,7 +52,7 @@ def prompt(instruction: str, bins: NDArray) -> str:
 def check_instructions(instructions: Sequence[str]) -> None:
     """Raises ValueError where one is no text or empty: a policy that is not told what to do does anything."""
     for index, text in enumerate(instructions):
-        if not isinstance(text, str) or not clean(text):
+        if not isinstance(text, str) or not clean(text).strip():
             raise ValueError(f"instruction {index} is {text!r}; say in words what to do")
 
 

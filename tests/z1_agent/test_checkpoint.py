@@ -1,13 +1,20 @@
 """Checkpoints: exact resume, atomic replacement, and refusal of what does not fit."""
 
+import hashlib
 import json
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from tests.z1_agent.sentencepiece_model import train_sentencepiece
 from z1_agent import checkpoint
-from z1_agent.checkpoint import CheckpointError, TrainerState, load, load_policy, save
+from z1_agent.checkpoint import CheckpointError, DataFormat, TrainerState, load, load_policy, save
+from z1_agent.paligemma_tokenizer import PaliGemmaTokenizer
+from z1_agent.policy import Pi05Policy
+from z1_agent.tokenizer import PromptFormat
 from z1_agent.trainable import select
 
 
@@ -171,3 +178,81 @@ def test_damaged_files_are_refused(saved, tmp_path):
         load(path)
     with pytest.raises(CheckpointError, match="give the directory of a checkpoint"):
         load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"cameras": ("image_wrist", "image_left")},
+            r"cameras = \['image_left', 'image_right', 'image_wrist'\], the",
+        ),
+        ({"prompt_format": PromptFormat.TEXT}, "prompt_format = state, the data has text"),
+        ({"layouts": {"ACTION": [["base", 3], ["eef_position", 3]]}}, r"ACTION = .*the data has \[\['base', 3\]"),
+    ],
+)
+def test_data_of_another_format_are_refused(tmp_path, nano_policy, change, message):
+    policy = nano_policy(vision=True)
+    save(tmp_path / "run", policy, task="OpenDrawer", backend="kitchen")
+    data = DataFormat.of(policy.config)
+    load(tmp_path / "run", data=data)
+    with pytest.raises(CheckpointError, match=message):
+        load(tmp_path / "run", data=replace(data, **change))
+
+
+def test_a_policy_remembers_what_its_prompts_say(tmp_path, nano_policy, observation):
+    policy = nano_policy()
+    config = replace(policy.config, prompt_format=PromptFormat.TEXT)
+    blind = Pi05Policy(config, policy.normalizer, policy.tokenizer)
+    save(tmp_path / "run", blind, task="OpenDrawer", backend="kitchen")
+    loaded = load_policy(tmp_path / "run")
+    assert loaded.config.prompt_format is PromptFormat.TEXT
+    batch = observation(2)
+    moved = batch | {"state": -batch["state"]}
+    same = [torch.equal(loaded.encode(batch).keys[1], loaded.encode(moved).keys[1])]
+    same += [torch.equal(policy.encode(batch).keys[1], policy.encode(moved).keys[1])]
+    assert same == [True, False]
+
+
+@pytest.fixture
+def spoken(tmp_path, nano_policy):
+    """A checkpoint that brings a SentencePiece model along, and its policy."""
+    policy = nano_policy()
+    tokenizer = PaliGemmaTokenizer(train_sentencepiece(tmp_path / "user.model"))
+    policy = Pi05Policy(policy.config, policy.normalizer, tokenizer)
+    save(tmp_path / "run", policy, task="OpenDrawer", backend="kitchen")
+    (tmp_path / "user.model").unlink()
+    return policy, tmp_path / "run"
+
+
+def test_a_checkpoint_brings_its_tokenizer(spoken, observation):
+    policy, path = spoken
+    loaded = load_policy(path)
+    assert loaded.tokenizer.name == policy.tokenizer.name
+    np.testing.assert_array_equal(loaded.act(observation(2)), policy.act(observation(2)))
+    copy = deepcopy(policy)  # as SFT does with what it evaluates
+    bins = np.zeros((1, 16), np.int64)
+    np.testing.assert_array_equal(
+        copy.tokenizer.prompts(["open"], bins)[0], policy.tokenizer.prompts(["open"], bins)[0]
+    )
+
+
+def test_another_tokenizer_is_refused(spoken):
+    _, path = spoken
+    file = train_sentencepiece(path / "tokenizer.model", seed=1)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.model has sha256 .*truncated or changed"):
+        load(path)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    edit(path, lambda manifest: manifest["files"].update({"tokenizer.model": digest}))
+    with pytest.raises(CheckpointError, match=r"its tokenizer\.model is 'paligemma-.*would mean other words"):
+        load(path)
+    edit(path, lambda manifest: manifest["files"].pop("tokenizer.model"))
+    with pytest.raises(CheckpointError, match=r"brings no tokenizer\.model"):
+        load(path)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(spoken):
+    policy, _ = spoken
+    small = replace(policy.config, model=replace(policy.config.model, vocab_size=300))
+    with pytest.raises(ValueError, match=r"has 400 tokens, the model's vocab_size is 300"):
+        Pi05Policy(small, policy.normalizer, policy.tokenizer)
