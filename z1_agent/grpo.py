@@ -6,25 +6,35 @@ How it differs from the textbook:
   their leaves' advantages.
 * The policy is a flow: its likelihood is that of the random denoising steps of Flow-SDE, one ratio per chunk.
 * With the vision-language part of the network frozen, what it computed during the rollout (the prefix: its K/V) is
-  reused by every epoch.
+  reused by every epoch, as far as memory goes; beyond, and where that part learns, it is computed from observations.
+* Old log-probs are those of sampling where training computes the same numbers. In bfloat16 it does not: another batch
+  moves the log-prob of a chunk by more than the clip range. There they are computed again, as training will.
 
 Source: arXiv 2606.31846 (Z-1).
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from z1_agent.advantage import GroupCounts, GroupFilter, decayed_rewards, group_advantages
+from z1_agent.average import MovingAverage, put
 from z1_agent.checkpoint import TrainerState, optimizer_tensors, restore_optimizer
+from z1_agent.lora import LoraConfig
 from z1_agent.loss import clipped_surrogate
+from z1_agent.memory import check_micro_batch_size, micro_batches
 from z1_agent.policy import Pi05Policy
 from z1_agent.rollout import LinearTrunk, grow
-from z1_agent.trainable import select
+from z1_agent.trainable import Trainable, check_trainable, select
+from z1_agent.tree import RolloutTree
 from z1_envs.branch import BranchVectorEnv
+
+_AVERAGE = "average."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +43,10 @@ class GrpoConfig:
 
     trunk: schedule of the shared decisions. gamma: success-aware decay per chunk. clip: of the ratio.
     minibatch_size: decisions per optimiser step. learning_rate: of the first iteration, from where it falls linearly
-    to `final_rate_share` of it in the last.
+    to `final_rate_share` of it in the last. trainable: what learns; lora: the adapters of selections that have some.
+    ema_decay: the policy ends with a moving average of its weights over optimiser steps; 0 for the last weights.
+    micro_batch_size: decisions whose activations are in memory at once, None for all of a minibatch. recompute_layers:
+    less memory for more time, see Pi05.recompute_layers. prefix_memory_gib: room for prefixes that epochs reuse [GiB].
 
     Raises ValueError where a value makes no sense.
     """
@@ -51,8 +64,16 @@ class GrpoConfig:
     final_rate_share: float = 0.1
     weight_decay: float = 0.01
     grad_clip: float = 1.0
+    trainable: Trainable = "action_expert"
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    ema_decay: float = 0.0
+    micro_batch_size: int | None = None
+    recompute_layers: bool = False
+    prefix_memory_gib: float = 8.0
 
     def __post_init__(self) -> None:
+        check_trainable(self.trainable)
+        check_micro_batch_size(self.micro_batch_size)
         for name in ("num_iterations", "num_groups", "epochs", "minibatch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}; give a larger number")
@@ -66,8 +87,11 @@ class GrpoConfig:
         for name in ("learning_rate", "grad_clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
+        for name in ("weight_decay", "prefix_memory_gib"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,15 +127,20 @@ def train_grpo(
     go on. The randomness of an iteration depends on `seed` and its number alone, so a resumed run continues
     bit for bit.
     """
-    select(policy, "action_expert")
-    parameters = [p for p in policy.model.parameters() if p.requires_grad]
+    selected = select(policy, config.trainable, config.lora, seed=seed)
+    policy.model.recompute_layers(config.recompute_layers)
+    room = 0.0 if selected.moves_prefix else config.prefix_memory_gib * 2**30
+    parameters = selected.parameters(policy)
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
     )
-    first = 0
+    first, averaged = 0, None
     if resume is not None:
-        restore_optimizer(optimizer, policy.model, resume.tensors)
+        averaged = {k.removeprefix(_AVERAGE): v.clone() for k, v in resume.tensors.items() if k.startswith(_AVERAGE)}
+        own = {k: v for k, v in resume.tensors.items() if not k.startswith(_AVERAGE)}
+        restore_optimizer(optimizer, policy.model, own)
         first = int(resume.values["iteration"]) + 1
+    average = MovingAverage(policy.model, selected, averaged or None) if config.ema_decay else None
 
     for iteration in range(first, config.num_iterations):
         progress = iteration / config.num_iterations
@@ -122,7 +151,8 @@ def train_grpo(
 
         # Roll: every group from a new scene, splitting where the schedule says.
         plan = config.trunk.plan(progress, config.group_size)
-        tree = grow(envs, policy, plan, seed=int(rng.integers(2**62)), generator=generator)
+        seed_of_scenes = int(rng.integers(2**62))
+        tree = grow(envs, policy, plan, seed=seed_of_scenes, generator=generator, prefix_bytes=room)
 
         # Judge: outcomes → advantages of leaves → weights of decisions.
         rewards = decayed_rewards(tree.success, tree.elapsed, policy.config.executed_len, config.gamma)
@@ -131,22 +161,28 @@ def train_grpo(
         nodes = np.flatnonzero(tree.trainable & (weights != 0))
 
         # Learn: a few epochs over the decisions that matter.
-        weight = torch.from_numpy(weights).float()
-        steps: list[tuple[float, float, float]] = []
-        first_ratio = 1.0
-        for _ in range(config.epochs):
-            for batch in _minibatches(nodes, config.minibatch_size, rng):
-                logprob = policy.log_prob(tree.prefix.repeat(batch), tree.path[batch], tree.index[batch])
-                if not steps:
-                    first_ratio = (logprob - tree.logprob[batch]).exp().mean().item()
-                surrogate = clipped_surrogate(logprob, tree.logprob[batch], weight[batch], config.clip)
-                optimizer.zero_grad()
-                surrogate.loss.backward()
-                norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
-                optimizer.step()
-                steps.append((surrogate.clip_fraction, surrogate.kl, norm.item()))
+        weight = torch.from_numpy(weights).float().to(policy.device)
+        epochs = [_minibatches(nodes, config.minibatch_size, rng) for _ in range(config.epochs)]
+        old = tree.logprob if policy.config.compute_dtype == "float32" else _rescored(policy, tree, epochs[0], config)
+        steps: list[NDArray] = []
+        for batch in itertools.chain(*epochs):
+            optimizer.zero_grad()
+            measured = np.zeros(3)
+            for rows in micro_batches(len(batch), config.micro_batch_size):
+                part = batch[rows]
+                surrogate = clipped_surrogate(_score(policy, tree, part), old[part], weight[part], config.clip)
+                share = len(part) / len(batch)
+                (surrogate.loss * share).backward()
+                measured += share * np.array([surrogate.ratio, surrogate.clip_fraction, surrogate.kl])
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
+            optimizer.step()
+            steps.append(np.append(measured, norm.item()))
+            if average is not None:
+                average.update(policy.model, config.ema_decay)
+        if average is not None and iteration + 1 == config.num_iterations:
+            put(policy.model, average.weights)
 
-        clip_fraction, kl, grad_norm = np.mean(steps, axis=0) if steps else (0.0, 0.0, 0.0)
+        _, clip_fraction, kl, grad_norm = np.mean(steps, axis=0) if steps else np.zeros(4)
         log = IterationLog(
             iteration=iteration,
             success=float(np.average(tree.success, weights=tree.weight)),
@@ -154,15 +190,35 @@ def train_grpo(
             trunk_len=plan.splits[0][0],
             groups=groups,
             trained_nodes=len(nodes),
-            first_ratio=first_ratio,
+            first_ratio=float(steps[0][0]) if steps else 1.0,
             clip_fraction=float(clip_fraction),
             kl=float(kl),
             grad_norm=float(grad_norm),
             env_steps=tree.num_steps,
         )
         del tree  # before the next one grows: two at a time would double the memory
-        if not on_iteration(log, lambda at=iteration: _state(policy, optimizer, at)):
+        if not on_iteration(log, lambda at=iteration: _state(policy, optimizer, average, at)):
             return
+
+
+def _score(policy: Pi05Policy, tree: RolloutTree, nodes: Tensor) -> Tensor:
+    """Log-probs of what was sampled at `nodes` int64 [B], as training computes them.
+
+    From the observations where no prefix was kept at all, because what makes it may learn.
+    """
+    seen = tree.seen
+    given = seen.observations(nodes) if seen.prefix is None else seen.prefixes(nodes, policy.encode)
+    return policy.log_prob(given, tree.path[nodes], tree.index[nodes])
+
+
+def _rescored(policy: Pi05Policy, tree: RolloutTree, batches: list[Tensor], config: GrpoConfig) -> Tensor:
+    """Log-probs [N] of the nodes in `batches`, computed as the first epoch will: its first ratio is exactly 1."""
+    old = tree.logprob.clone()
+    for batch in batches:
+        for rows in micro_batches(len(batch), config.micro_batch_size):
+            # With gradients, although none is used: without them other kernels might answer.
+            old[batch[rows]] = _score(policy, tree, batch[rows]).detach()
+    return old
 
 
 def _minibatches(nodes: np.ndarray, size: int, rng: np.random.Generator) -> list[Tensor]:
@@ -173,6 +229,10 @@ def _minibatches(nodes: np.ndarray, size: int, rng: np.random.Generator) -> list
     return [torch.from_numpy(part) for part in np.array_split(rng.permutation(nodes), count)]
 
 
-def _state(policy: Pi05Policy, optimizer: torch.optim.AdamW, iteration: int) -> TrainerState:
+def _state(
+    policy: Pi05Policy, optimizer: torch.optim.AdamW, average: MovingAverage | None, iteration: int
+) -> TrainerState:
     tensors = optimizer_tensors(optimizer, policy.model)
+    if average is not None:
+        tensors |= {_AVERAGE + name: value.clone() for name, value in average.weights.items()}
     return TrainerState(tensors=tensors, values={"stage": "grpo", "iteration": iteration})

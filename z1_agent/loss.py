@@ -8,10 +8,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Surrogate:
-    """loss: scalar to minimise. clip_fraction: share of samples outside of the clip range. kl: mean of
-    old - new log-prob, a first-order estimate of how far the policy has moved."""
+    """loss: scalar to minimise. ratio: its mean. clip_fraction: share of samples outside of the clip range. kl: mean
+    of old - new log-prob, a first-order estimate of how far the policy has moved."""
 
     loss: Tensor
+    ratio: float
     clip_fraction: float
     kl: float
 
@@ -25,4 +26,4 @@ def clipped_surrogate(logprob: Tensor, old_logprob: Tensor, advantage: Tensor, c
     with torch.no_grad():
         fraction = ((ratio - 1).abs() > clip).float().mean().item()
         kl = -log_ratio.mean().item()
-    return Surrogate(loss, fraction, kl)
+    return Surrogate(loss, ratio.detach().mean().item(), fraction, kl)

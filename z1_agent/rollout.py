@@ -8,15 +8,17 @@ falls into `width` clusters, whose first lanes continue from the state of the ol
 """
 
 import itertools
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from z1_agent.observation import Observation
 from z1_agent.pi05 import Prefix
 from z1_agent.policy import Policy, Sample
-from z1_agent.tree import RolloutTree
+from z1_agent.tree import RolloutTree, Seen
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.evaluate import agent_rows
 
@@ -91,26 +93,35 @@ class LinearTrunk:
 
 @dataclass
 class _Growth:
-    """Nodes so far, and for each lane its last node and cluster size."""
+    """Nodes so far, and for each lane its last node and cluster size. room: for further prefixes [bytes]."""
 
     last_node: NDArray[np.int64]
     cluster: NDArray[np.int64]  # lanes that move as one with this lane; 0 for those that follow another
+    room: float
     parent: list[NDArray[np.int64]] = field(default_factory=list)
     group: list[NDArray[np.int64]] = field(default_factory=list)
     depth: list[NDArray[np.int64]] = field(default_factory=list)
     trainable: list[NDArray[np.bool_]] = field(default_factory=list)
-    prefixes: list[Prefix] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     num_nodes: int = 0
 
-    def add(self, lanes: NDArray[np.int64], groups: NDArray[np.int64], depth: int, prefix: Prefix, sample: Sample,
-            group_size: int) -> None:  # fmt: skip
+    def see(self, observation: Observation, prefix: Prefix) -> None:
+        """What the next nodes are decided on."""
+        fits = prefix.num_bytes <= self.room
+        self.room -= prefix.num_bytes if fits else 0
+        has_prefix = np.full(len(prefix), fits)
+        kept = (prefix, None) if fits else (None, observation)
+        self.seen.append(Seen(has_prefix=has_prefix, prefix=kept[0], observation=kept[1]))
+
+    def add(
+        self, lanes: NDArray[np.int64], groups: NDArray[np.int64], depth: int, sample: Sample, group_size: int
+    ) -> None:
         """One decision of `lanes`."""
         self.parent.append(self.last_node[lanes])
         self.group.append(groups)
         self.depth.append(np.full(len(lanes), depth))
         self.trainable.append(self.cluster[lanes] < group_size)
-        self.prefixes.append(prefix)
         self.samples.append(sample)
         self.last_node[lanes] = np.arange(self.num_nodes, self.num_nodes + len(lanes))
         self.num_nodes += len(lanes)
@@ -118,9 +129,18 @@ class _Growth:
 
 @torch.no_grad()
 def grow(
-    envs: BranchVectorEnv, policy: Policy, plan: BranchPlan, *, seed: int, generator: torch.Generator
+    envs: BranchVectorEnv,
+    policy: Policy,
+    plan: BranchPlan,
+    *,
+    seed: int,
+    generator: torch.Generator,
+    prefix_bytes: float = math.inf,
 ) -> RolloutTree:
     """Rolls every group of `envs` to its end, splitting as `plan` says; group g starts from seed + g.
+
+    prefix_bytes: room for the prefixes of the tree's nodes; of decisions for which it is too small the observations
+    are kept instead.
 
     Raises ValueError where the plan's group size is not that of `envs`.
     """
@@ -130,6 +150,7 @@ def grow(
     growth = _Growth(
         last_node=np.full(envs.num_envs, -1),
         cluster=np.where(np.arange(envs.num_envs) % envs.group_size == 0, envs.group_size, 0),
+        room=prefix_bytes,
     )
     splits = dict(plan.splits)
     depth = num_steps = 0
@@ -140,9 +161,11 @@ def grow(
         if not moving.any():
             break
         lanes = np.flatnonzero(moving)
-        prefix = policy.encode(agent_rows(observation, infos, lanes))
+        seen = agent_rows(observation, infos, lanes)
+        prefix = policy.encode(seen)
         sample = policy.sample(prefix, generator)
-        growth.add(lanes, envs.group_index[lanes], depth, prefix, sample, envs.group_size)
+        growth.see(seen, prefix)
+        growth.add(lanes, envs.group_index[lanes], depth, sample, envs.group_size)
         before = infos["elapsed"][lanes].sum()
         chunks = np.zeros((envs.num_envs, *sample.chunk.shape[1:]), dtype=np.float32)
         chunks[lanes] = sample.chunk
@@ -171,7 +194,7 @@ def _tree(growth: _Growth, infos: dict[str, NDArray], num_steps: int) -> Rollout
         group=np.concatenate(growth.group),
         depth=np.concatenate(growth.depth),
         trainable=np.concatenate(growth.trainable),
-        prefix=Prefix.cat(growth.prefixes),
+        seen=Seen.cat(growth.seen),
         path=torch.cat([sample.path for sample in growth.samples]),
         index=torch.cat([sample.index for sample in growth.samples]),
         logprob=torch.cat([sample.logprob for sample in growth.samples]),

@@ -9,6 +9,7 @@ a sum over the leaves below it, so a shared segment is stored once, whatever the
 Axes: N nodes, M leaves, K denoising steps, H chunk length, A action width.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,58 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from z1_agent.observation import Observation, join, take
 from z1_agent.pi05 import Prefix
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """What the policy saw at N nodes: of each the prefix, as long as there was room, or else the observation.
+
+    has_prefix: bool [N]. prefix: one row per node that has one. observation: one row per other node. Both in the order
+    of nodes, None where there is no such node.
+    """
+
+    has_prefix: NDArray[np.bool_]
+    prefix: Prefix | None
+    observation: Observation | None
+
+    def __len__(self) -> int:
+        return len(self.has_prefix)
+
+    def prefixes(self, nodes: Tensor, encode: Callable[[Observation], Prefix]) -> Prefix:
+        """The prefixes of `nodes` int64 [B]; those that were not kept are made again, outside of any graph."""
+        chosen = nodes.numpy()
+        kept = self.has_prefix[chosen]
+        parts: list[Prefix] = []
+        if self.prefix is not None and kept.any():
+            rows = (np.cumsum(self.has_prefix) - 1)[chosen[kept]]
+            parts.append(self.prefix.repeat(torch.from_numpy(rows)))
+        if not kept.all():
+            with torch.no_grad():
+                parts.append(encode(self.observations(nodes[torch.from_numpy(~kept)])))
+        if len(parts) == 1:
+            return parts[0]
+        order = np.argsort(np.concatenate([np.flatnonzero(kept), np.flatnonzero(~kept)]))
+        return Prefix.cat(parts).repeat(torch.from_numpy(order))
+
+    def observations(self, nodes: Tensor) -> Observation:
+        """The observations of `nodes` int64 [B]. Raises ValueError where only the prefix of one was kept."""
+        chosen = nodes.numpy()
+        if self.observation is None or self.has_prefix[chosen].any():
+            raise ValueError("of these nodes only prefixes were kept; grow the tree with prefix_bytes=0")
+        return take(self.observation, (np.cumsum(~self.has_prefix) - 1)[chosen])
+
+    @staticmethod
+    def cat(parts: "list[Seen]") -> "Seen":
+        """The nodes of all `parts` in order."""
+        prefixes = [part.prefix for part in parts if part.prefix is not None]
+        observations = [part.observation for part in parts if part.observation is not None]
+        return Seen(
+            has_prefix=np.concatenate([part.has_prefix for part in parts]),
+            prefix=Prefix.cat(prefixes) if prefixes else None,
+            observation=join(observations) if observations else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,7 +77,7 @@ class RolloutTree:
 
     parent: int [N], parent[i] < i, -1 at the roots. group: int [N]. depth: int [N], decisions before it.
     trainable: bool [N], False on the trunk, which all leaves of its group share.
-    prefix: what the policy saw, N rows. path, index, logprob: its sample (see policy.Sample), N rows.
+    seen: what the policy saw, N rows. path, index, logprob: its sample (see policy.Sample), N rows.
     leaf: int [M], the last node of each outcome. weight: int [M], lanes that share that outcome.
     success: bool [M]. elapsed: int [M] [steps]. num_steps: control steps simulated.
     """
@@ -34,7 +86,7 @@ class RolloutTree:
     group: NDArray[np.int64]
     depth: NDArray[np.int64]
     trainable: NDArray[np.bool_]
-    prefix: Prefix
+    seen: Seen
     path: Tensor
     index: Tensor
     logprob: Tensor
@@ -78,7 +130,7 @@ def concatenate(trees: list[RolloutTree]) -> RolloutTree:
         group=np.concatenate([t.group + start for t, start in zip(trees, group_starts, strict=False)]),
         depth=np.concatenate([t.depth for t in trees]),
         trainable=np.concatenate([t.trainable for t in trees]),
-        prefix=Prefix.cat([t.prefix for t in trees]),
+        seen=Seen.cat([t.seen for t in trees]),
         path=torch.cat([t.path for t in trees]),
         index=torch.cat([t.index for t in trees]),
         logprob=torch.cat([t.logprob for t in trees]),

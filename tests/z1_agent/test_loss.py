@@ -14,6 +14,7 @@ def test_surrogate_by_hand():
     logprob = torch.log(torch.tensor([1.5, 0.5, 1.5, 0.5]))
     surrogate = clipped_surrogate(logprob, torch.zeros(4), torch.tensor([1.0, 1.0, -1.0, -1.0]), 0.2)
     assert surrogate.loss.item() == pytest.approx(0.15)
+    assert surrogate.ratio == pytest.approx(1.0)
     assert surrogate.clip_fraction == 1.0
     assert surrogate.kl == pytest.approx(-math.log(0.75) / 2)
 

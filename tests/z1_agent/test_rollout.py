@@ -6,7 +6,7 @@ import torch
 
 from tests.z1_agent.reach_env import HORIZON, ReachEnv
 from z1_agent.rollout import BranchPlan, LinearTrunk, binary_tree, flat, grow, shared_trunk
-from z1_agent.tree import RolloutTree, concatenate
+from z1_agent.tree import RolloutTree, Seen, concatenate
 from z1_envs.lanes import LaneVectorEnv
 
 CHUNK = 3
@@ -109,9 +109,9 @@ def test_sum_over_leaves_is_the_update_of_stored_copies(nano_policy):
     tree = grow_reach(nano_policy, binary_tree(2, 2), groups=1, lines=OUT_OF_REACH)
     policy = nano_policy(executed_len=CHUNK)
     advantages = np.array([1.0, -0.5, 0.25, 2.0])
-    logprob = policy.log_prob(tree.prefix, tree.path, tree.index)
+    logprob = policy.log_prob(tree.seen.prefix, tree.path, tree.index)
     once = gradient(policy, (torch.from_numpy(tree.node_sums(advantages)).float() * logprob).sum())
-    logprob = policy.log_prob(tree.prefix, tree.path, tree.index)
+    logprob = policy.log_prob(tree.seen.prefix, tree.path, tree.index)
     copies = sum(
         (a * logprob[path_to(tree, leaf)].sum() for a, leaf in zip(advantages, tree.leaf, strict=True)),
         start=torch.zeros(()),
@@ -150,7 +150,7 @@ def hand_made(parent, leaf, weight) -> RolloutTree:
         group=np.zeros(n, dtype=int),
         depth=np.zeros(n, dtype=int),
         trainable=np.ones(n, dtype=bool),
-        prefix=None,  # type: ignore[arg-type]  # not looked at
+        seen=Seen(has_prefix=np.ones(n, dtype=bool), prefix=None, observation=None),  # not looked at
         path=torch.zeros(n),
         index=torch.zeros(n),
         logprob=torch.zeros(n),

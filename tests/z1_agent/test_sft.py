@@ -93,7 +93,7 @@ def test_each_selection_learns_and_leaves_the_rest(nano_policy):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_resumed_training_of_adapters_equals_a_straight_one(tmp_path, nano_policy, dtype):
-    config = replace(CONFIG, trainable="all_lora", lora=LoraConfig(rank=4))
+    config = replace(CONFIG, trainable="all_lora", lora=LoraConfig(rank=4), steps_per_round=3)
     straight, parts = nano_policy(), nano_policy()
     for policy in (straight, parts):
         policy.compute_in(dtype)
@@ -110,7 +110,7 @@ def test_resumed_training_of_adapters_equals_a_straight_one(tmp_path, nano_polic
 def test_micro_batches_and_recomputed_layers_change_only_memory(nano_policy):
     def weights(**options):
         policy = nano_policy()
-        run(policy, [0.1, 0.2], config=replace(CONFIG, max_rounds=2, **options))
+        run(policy, [0.1, 0.2], config=replace(CONFIG, max_rounds=2, steps_per_round=4, **options))
         return policy.model.state_dict()
 
     expected = weights()
