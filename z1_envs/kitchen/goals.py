@@ -25,7 +25,9 @@ WATER_ON = 0.40  # [rad] of the faucet's handle, up to pi (sink.py:90)
 SPOUT_TURNED = np.pi / 6  # [rad] to the side, up to pi (sink.py:100)
 GRIPPER_FAR = 0.25  # [m] between gripper and object (utils/object_utils.py:349)
 BUTTON_FAR = 0.15  # [m] between gripper and button (microwave.py:124, accessories.py:118)
-RECEPTACLE_SHARE = 0.7  # of the container's radius, between the centres (utils/object_utils.py)
+# Of the container's radius, between the centres (utils/object_utils.py). RoboCasa's 0.7 is of half the diagonal of the
+# container's bounding box (models/objects/objects.py:149).
+RECEPTACLE_SHARE = 0.7 * 2**0.5
 PAN_RADIUS = 0.07  # [m] between the centres, on the stove and from it (kitchen_pnp.py:805, 897)
 INSIDE_SLACK = 0.05  # [m²] over the length of an edge: RoboCasa's edge vectors have no unit length (object_utils.py:12)
 MUG_ASIDE, MUG_HEIGHT = 0.04, 0.10  # [m] from the dispenser's place (accessories.py:96)

@@ -29,10 +29,8 @@ class Difference:
 _CLOSED = "v1.0.1 calls a door closed up to a share of 0.005 (models/fixtures/fixture.py:722), v0.2 up to 0.05"
 _RANGE = "v1.0.1 measures shares of the hinge's range of 1.57 rad (models/fixtures/fixture.py:674), v0.2 of pi / 2"
 _AJAR = "v1.0.1's microwave runs until its door is open by 0.90 (models/fixtures/microwave.py:83), v0.2's by 0.005"
-_RADIUS = "RoboCasa's radius is half the diagonal of the container's bounding box, the kitchen's that of its opening"
 _FACE = "the kitchen measures the gripper's distance from the button's face, RoboCasa from its middle"
 _FAR_FROM_FACE = ("gripper at 0.152 ahead",)
-_OFF_AXIS = ("0.51 radii aside", "0.69 radii aside")
 
 KNOWN_DIFFERENCES = (
     Difference(task="CloseSingleDoor", cases=("0.006 still open", "0.04 still open"),
@@ -49,8 +47,6 @@ KNOWN_DIFFERENCES = (
                kitchen=False, official=True, reason=_AJAR),
     Difference(task="TurnOffMicrowave", cases=("on, untouched, door 0.006 open",),
                kitchen=True, official=False, reason=_AJAR),
-    Difference(task="PnPSinkToCounter", cases=_OFF_AXIS, kitchen=False, official=True, reason=_RADIUS),
-    Difference(task="PnPMicrowaveToCounter", cases=_OFF_AXIS, kitchen=False, official=True, reason=_RADIUS),
     Difference(task="CoffeePressButton", cases=_FAR_FROM_FACE, kitchen=False, official=True, reason=_FACE),
     Difference(task="TurnOnMicrowave", cases=_FAR_FROM_FACE, kitchen=False, official=True, reason=_FACE),
     Difference(task="TurnOffMicrowave", cases=_FAR_FROM_FACE, kitchen=False, official=True, reason=_FACE),
