@@ -98,12 +98,12 @@ def _check_stand_in(folder: Path, found: Installed) -> None:
     mend = "write a new one: z1 assets stand-in FOLDER"
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        written = (manifest["version"], manifest["robocasa"])
+        release, written_for = manifest["version"], manifest["robocasa"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"the stand-in pack in {folder} has a broken {MANIFEST}: {mend}") from error
-    if written != (STAND_IN_VERSION, found.version.name):
+        raise ValueError(f"the stand-in pack in {folder} is of an older release, or broken: {mend}") from error
+    if (release, written_for) != (STAND_IN_VERSION, found.version.name):
         raise ValueError(
-            f"the stand-in pack in {folder} is release {written[0]} for RoboCasa {written[1]}, needed is release "
+            f"the stand-in pack in {folder} is release {release} for RoboCasa {written_for}, needed is release "
             f"{STAND_IN_VERSION} for {found.version.name}: {mend}"
         )
 
