@@ -7,8 +7,8 @@ How it differs from the textbook:
 * The policy is a flow: its likelihood is that of the random denoising steps of Flow-SDE, one ratio per chunk.
 * With the vision-language part of the network frozen, what it computed during the rollout (the prefix: its K/V) is
   reused by every epoch, as far as memory goes; beyond, and where that part learns, it is computed from observations.
-* Old log-probs are those of sampling where training computes the same numbers. In bfloat16 it does not: another batch
-  moves the log-prob of a chunk by more than the clip range. There they are computed again, as training will.
+* Old log-probs are those of sampling where training computes the same numbers. In bfloat16 it does not: other padding
+  alone moves the log-prob of a chunk by more than the clip range. There they are computed again, as training will.
 
 Source: arXiv 2606.31846 (Z-1).
 """

@@ -3,11 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from tests.z1_agent.reach_env import ReachEnv
+from z1_agent import checkpoint
 from z1_agent.checkpoint import TrainerState
 from z1_agent.grpo import GrpoConfig, IterationLog, train_grpo
+from z1_agent.lora import LoraConfig
+from z1_agent.pi05 import Prefix
 from z1_agent.rollout import LinearTrunk
 from z1_envs.lanes import LaneVectorEnv
 
@@ -68,3 +72,111 @@ def test_sampling_and_training_agree_on_the_likelihood(nano_policy):
     # A 30-term sum of float32 log-densities at std 0.14 agrees to about 1e-4 in another batch order.
     logs, _ = train(nano_policy(executed_len=3), CONFIG)
     assert max(abs(log.first_ratio - 1) for log in logs) < 1e-3
+
+
+SHORT = replace(CONFIG, num_iterations=1, num_groups=2, epochs=1, minibatch_size=1000, lora=LoraConfig(rank=4))
+
+
+@pytest.mark.parametrize("trainable", ["all", "action_expert_lora", "vlm_lora", "all_lora"])
+def test_exactly_what_is_selected_changes(nano_policy, trainable):
+    policy = nano_policy(executed_len=3)
+    torch.nn.init.normal_(policy.model.action_out.weight, std=0.1)
+    before = weights(policy)
+    # A second step, because an adapter's first factor has no gradient until the second is off zero. Short ones, lest
+    # the clip binds everywhere.
+    logs, _ = train(policy, replace(SHORT, trainable=trainable, epochs=2, learning_rate=1e-5))
+    assert logs[0].trained_nodes > 0
+    selected = {name for name, parameter in policy.model.named_parameters() if parameter.requires_grad}
+    new = {name: torch.zeros(()) for name in weights(policy).keys() - before.keys()}
+    changed = {n for n, tensor in weights(policy).items() if not torch.equal(tensor, (before | new)[n])}
+    # Weight decay moves what has a gradient of exactly zero, the tokens that nobody said, and nothing frozen.
+    assert changed == selected
+
+
+@pytest.mark.parametrize("trainable", ["action_expert", "all", "action_expert_lora", "all_lora"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_first_ratio_is_one(nano_policy, trainable, dtype):
+    policy = nano_policy(executed_len=3)
+    torch.nn.init.normal_(policy.model.action_out.weight, std=0.1)
+    policy.compute_in(dtype)
+    logs, _ = train(policy, replace(SHORT, trainable=trainable, micro_batch_size=9))
+    assert logs[0].trained_nodes > 9
+    if dtype == "bfloat16":
+        assert logs[0].first_ratio == pytest.approx(1, abs=1e-12)
+        assert logs[0].clip_fraction == 0
+        assert logs[0].kl == 0
+    else:  # sampled log-probs: a sum of 36 terms in another batch order
+        assert logs[0].first_ratio == pytest.approx(1, abs=1e-4)
+
+
+def test_in_bf16_another_layout_or_precision_leaves_the_clip_range(nano_policy, observation):
+    policy, batch = nano_policy(), observation(64)
+    torch.nn.init.normal_(policy.model.action_out.weight, std=0.1)
+    policy.compute_in("bfloat16")
+    with torch.no_grad():
+        prefix = policy.encode(batch)
+        sample = policy.sample(prefix, torch.Generator().manual_seed(0))
+        same = policy.log_prob(batch, sample.path, sample.index) - sample.logprob
+        # As in a tree with a longer prompt: nine more masked tokens.
+        longer = tuple(torch.nn.functional.pad(part[:1], (0, 0, 0, 9)) for part in (*prefix.keys, *prefix.values))
+        depth, mask = len(prefix.keys), torch.nn.functional.pad(prefix.mask[:1], (0, 9))
+        padded = Prefix.cat([prefix, Prefix(longer[:depth], longer[depth:], mask)]).repeat(torch.arange(64))
+        other_layout = policy.log_prob(padded, sample.path, sample.index) - sample.logprob
+        policy.compute_in("float32")
+        other = policy.log_prob(batch, sample.path, sample.index) - sample.logprob
+    assert same.abs().max() < 1e-3
+    assert other_layout.abs().max() > 0.1, other_layout
+    assert other.abs().max() > 0.2, other
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"prefix_memory_gib": 0.0}, {"prefix_memory_gib": 1e-3}, {"micro_batch_size": 7}, {"recompute_layers": True}],
+)
+def test_memory_is_saved_without_another_update(nano_policy, change):
+    def update(config: GrpoConfig):
+        policy = nano_policy(executed_len=3)
+        torch.nn.init.normal_(policy.model.action_out.weight, std=0.1)
+        [log], _ = train(policy, config)
+        return log, weights(policy)
+
+    config = replace(SHORT, num_groups=4)
+    expected, after = update(config)
+    log, came = update(replace(config, **change))
+    assert log.trained_nodes == expected.trained_nodes > 10
+    assert log.grad_norm == pytest.approx(expected.grad_norm, rel=1e-5)
+    assert log.kl == pytest.approx(expected.kl, abs=1e-5)
+    # AdamW's first step is the rate times a sign: it may differ where a gradient is nearly zero.
+    moved = torch.cat([(came[name] - after[name]).abs().flatten() for name in after])
+    assert (moved > 1e-6).float().mean() < 0.01
+
+
+def test_adapters_and_average_resume_bit_for_bit(nano_policy, tmp_path):
+    config = replace(
+        SHORT, num_iterations=4, trainable="all_lora", ema_decay=0.5, micro_batch_size=16, recompute_layers=True
+    )
+    straight = nano_policy(executed_len=3)
+    logs, _ = train(straight, config)
+    parts = nano_policy(executed_len=3)
+    first, state = train(parts, config, stop_after=2)
+    checkpoint.save(tmp_path / "run", parts, task="OpenDrawer", backend="kitchen", trainer=state)
+    loaded = checkpoint.load(tmp_path / "run")
+    second, last = train(loaded.policy, config, resume=loaded.trainer)
+    assert first + second == logs
+    for name, tensor in weights(loaded.policy).items():
+        assert torch.equal(tensor, weights(straight)[name]), name
+    averaged = {name for name in last.tensors if name.startswith("average.")}
+    assert averaged
+    for name in averaged:  # the policy ends as its average
+        assert torch.equal(last.tensors[name], weights(straight)[name.removeprefix("average.")]), name
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="no selection 'expert'; choose among action_expert, all"):
+        GrpoConfig(trainable="expert")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="micro_batch_size must be at least 1"):
+        GrpoConfig(micro_batch_size=0)
+    with pytest.raises(ValueError, match="prefix_memory_gib must not be negative"):
+        GrpoConfig(prefix_memory_gib=-1.0)
+    with pytest.raises(ValueError, match="ema_decay must lie in"):
+        GrpoConfig(ema_decay=1.0)
