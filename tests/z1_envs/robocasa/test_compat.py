@@ -49,6 +49,7 @@ class TestVersions:
         self.releases = {"mujoco": "3.9.0", "numpy": "1.26.4", "robosuite": "1.5.2"}
         self.patch, self.folder = monkeypatch, tmp_path / "robocasa"
         monkeypatch.setattr(compat.importlib.metadata, "version", lambda name: self.releases[name])
+        monkeypatch.delitem(sys.modules, "robocasa.models", raising=False)  # as before it is imported
 
     def found(self, version: str, asserts: str = "", **releases: str) -> Installed:
         self.releases.update(releases)
