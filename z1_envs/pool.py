@@ -125,11 +125,17 @@ class PoolVectorEnv(BranchVectorEnv):
         states = [_end(starts[k]) for k in index]
         self._states = self._states or list(states)
         self._put_states(members, states)
+        self._prepare(groups)
         return (
             gathered(observation, index),
             {key: rows[index] for key, rows in columns.items()},
             [state.scene_id for state in states],
         )
+
+    def _prepare(self, groups: NDArray[np.int64]) -> None:
+        """Workers that run a group's lanes and do not hold its scene build it while the agent makes up its mind."""
+        firsts = (groups * self.group_size).tolist()
+        self._pool.prepare([self._group_job("check", (), first, self._states[first]) for first in firsts], self._scenes)
 
     def _starts_of(
         self, groups: NDArray[np.int64], seeds: list[int | None], options: dict[str, Any] | None
@@ -159,14 +165,14 @@ class PoolVectorEnv(BranchVectorEnv):
 
     def _reset_job(self, group: int, seed: int | None, options: dict[str, Any] | None) -> Job:
         first = group * self.group_size
-        return Job(
-            command="reset",
-            arguments=(seed, options),
-            # Without a seed the random stream of the group's first lane goes on.
-            start=self._states[first] if seed is None else None,
-            label=f"group {group}",
-            homes=range(self._home(first), self._home(first + self.group_size - 1) + 1),
-        )
+        # Without a seed the random stream of the group's first lane goes on.
+        return self._group_job("reset", (seed, options), first, self._states[first] if seed is None else None)
+
+    def _group_job(self, command: str, arguments: tuple[Any, ...], first: int, start: LaneState | None) -> Job:
+        """A job that any worker may do that runs lanes of the group whose first lane is `first`."""
+        homes = range(self._home(first), self._home(first + self.group_size - 1) + 1)
+        label = f"group {first // self.group_size}"
+        return Job(command=command, arguments=arguments, start=start, label=label, homes=homes)
 
     def _remember(self, seed: int, start: Answer) -> None:
         self._starts[seed] = start

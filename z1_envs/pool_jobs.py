@@ -108,6 +108,17 @@ class WorkerPool:
             raise this.errors[min(this.errors)]
         return [this.answers[index] for index in range(len(jobs))]
 
+    def prepare(self, jobs: Sequence[Job], scenes: Mapping[str, bytes]) -> None:
+        """Gives idle workers one of `jobs` each, out of those in scenes that they will need, and waits for none.
+
+        Nobody hears what comes of them: `run` lets their answers go.
+        """
+        for worker in self._workers:
+            for job in jobs if worker.pending is None else ():
+                if worker.index in job.homes and job.start is not None and job.start.scene_id not in worker.held:
+                    self._send(worker, job, scenes)
+                    break
+
     def close(self) -> None:
         """Ends all workers; a second call does nothing."""
         for worker in self._workers:
@@ -135,16 +146,18 @@ class WorkerPool:
         index = this.choose(worker)
         if index is None:
             return
-        job = this.jobs[index]
-        needs_scene = job.start is not None and job.start.scene_id not in worker.held
-        scene = this.scenes[job.start.scene_id] if job.start is not None and needs_scene else None
         this.waiting.remove(index)
+        this.given[self._send(worker, this.jobs[index], this.scenes)] = index
+
+    def _send(self, worker: PoolWorker, job: Job, scenes: Mapping[str, bytes]) -> int:
+        """Hands `job` over, with its scene where the worker lacks it; the job's number."""
+        is_needed = job.start is not None and job.start.scene_id not in worker.held
         number = self.next_number()
-        this.given[number] = index
-        worker.send(number, job, scene)
+        worker.send(number, job, scenes[job.start.scene_id] if job.start is not None and is_needed else None)
+        return number
 
     def _take(self, this: _Round, worker: PoolWorker) -> None:
-        """Reads one answer; one to a job of an earlier round, which a Ctrl-C ended, is let go."""
+        """Reads one answer; one to a job of no round, or of one that a Ctrl-C ended, is let go."""
         number = worker.pending
         index = None if number is None else this.given.pop(number, None)
         try:
