@@ -192,7 +192,13 @@ def new_policy(config: TrainConfig, demos: Demonstrations) -> Pi05Policy:
     width = 0 if sees else SCENE.width
     model = pi05_nano(chunk_len=config.chunk_len, scene_width=width, vision=sees, image_px=config.image_px)
     cameras = tuple(CAMERAS) if sees else ()
-    parts = PolicyConfig(model=model, sde=config.sde, executed_len=config.executed_len, cameras=cameras)
+    parts = PolicyConfig(
+        model=model,
+        sde=config.sde,
+        executed_len=config.executed_len,
+        cameras=cameras,
+        compute_dtype=config.compute_dtype,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(config.seed, "weights"))
         return Pi05Policy(parts, normalizer, NanoTokenizer())

@@ -10,6 +10,7 @@ from tyro.conf import Suppress
 from z1_agent.flow import FlowSDE
 from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import NANO_PATCH
+from z1_agent.precision import ComputeDtype, as_dtype
 from z1_agent.rollout import LinearTrunk
 from z1_agent.sft import SftConfig
 from z1_envs.kitchen.cameras import MAX_PX, MIN_PX
@@ -24,6 +25,7 @@ class TrainConfig:
     task: RoboCasa's name, without prefix. seed: of everything random. obs: what the policy sees; image_px is read
     for "pixels" alone. horizon: of episodes in training and evaluation [steps]. chunk_len: actions that the policy
     predicts at once; executed_len: how many of them are carried out before it is asked again [steps].
+    compute_dtype: precision that sampling and training share; weights that learn are float32.
     validation_episodes: held-out episodes that stop SFT. eval_episodes: those of the two final evaluations.
     checkpoint_every: GRPO iterations between checkpoints. demos: dataset to learn from, of `z1 demos` or of RoboCasa
     (an HDF5 file of v0.2, a LeRobot folder of v1.0); by default the expert is asked, sft.num_demos times with
@@ -41,6 +43,7 @@ class TrainConfig:
     chunk_len: int = 10
     executed_len: int = 10
     sde: FlowSDE = field(default_factory=FlowSDE)
+    compute_dtype: ComputeDtype = "float32"
     sft: SftConfig = field(default_factory=SftConfig)
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
     validation_episodes: int = 128
@@ -52,6 +55,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", get_task(self.task).name)
+        as_dtype(self.compute_dtype)
         counts = {
             "horizon": self.horizon,
             "validation_episodes": self.validation_episodes,
