@@ -22,11 +22,11 @@ from z1_agent.flow import FlowSDE
 from z1_agent.gemma import GemmaConfig
 from z1_agent.lerobot_policy import ExportError, save_pretrained
 from z1_agent.observation import PUBLISHED_CAMERAS, Normalizer
-from z1_agent.openpi_names import float32_dtype
+from z1_agent.openpi_names import float32_dtype, openpi_dtype
 from z1_agent.paligemma_tokenizer import PaliGemmaTokenizer
 from z1_agent.pi05 import Pi05Config
 from z1_agent.policy import Pi05Policy, PolicyConfig
-from z1_agent.pretrained import load_weights
+from z1_agent.pretrained import load_pretrained, load_weights
 from z1_agent.siglip import VisionConfig
 from z1_agent.tokenizer import NanoTokenizer, PromptFormat
 from z1_agent.trainable import select
@@ -78,6 +78,22 @@ def test_an_export_comes_back(policy, export):
     load_weights(again.model, export, dtypes=float32_dtype)
     for name, tensor in policy.model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], tensor), name
+
+
+def test_a_policy_in_openpi_s_mixed_precision_acts_like_the_original(policy, export):
+    config = replace(policy.config, compute_dtype="bfloat16")
+    mixed = load_pretrained(export, config, policy.normalizer, policy.tokenizer)
+    for name, parameter in mixed.model.named_parameters():
+        assert parameter.dtype == openpi_dtype(name), name
+    rng = np.random.default_rng(3)
+    observation = {camera: rng.integers(0, 256, (2, 96, 128, 3), dtype=np.uint8) for camera in policy.config.cameras}
+    observation |= {"state": rng.normal(0, 2, (2, 16)).astype(np.float32), "instruction": INSTRUCTIONS}
+    policy.reset(0)
+    mixed.reset(0)
+    ours, theirs = policy.act(observation), mixed.act(observation)
+    assert ours.shape == (2, 8, 12)
+    np.testing.assert_allclose(theirs, ours, atol=5e-2)
+    assert not np.array_equal(theirs, ours)
 
 
 def test_the_configuration_says_what_lerobot_needs(policy, export):
