@@ -44,7 +44,7 @@ FIXTURES: Mapping[str, tuple[str, ...]] = {
     "Blender": ("_lid_on_blender", "_turned_on", "_button_contact_prev_timestep"),
     # These move boxes with their drawers, kept apart below; the others write to the model at most.
     **dict.fromkeys(("Drawer", "Fridge"), ()),
-    **dict.fromkeys(("Fixture", "Sink", "Stove", "Box", "Wall", "Accessory", "WindowProcBase"), ()),
+    **dict.fromkeys(("Fixture", "Sink", "Stove", "Box", "Wall", "Accessory", "WindowProcBase", "Window"), ()),
 }  # fmt: skip
 _CORNERS = ("p0", "px", "py", "pz")  # of a region of a fixture (robocasa/models/fixtures/fixture.py:505)
 _PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -55,8 +55,9 @@ class SimulationState:
     """One moment; it shares no memory with the env.
 
     names: what `latches` are of. physics: mjSTATE_INTEGRATION, warm start included. site_rgba, site_size [nsite, …]:
-    the parts of the model that fixtures write (water, flames, coffee). regions [n, 4, 3]: corners of boxes that move
-    with drawers [m], in the fixture's frame. clock: steps and seconds since the start. stream: of `official.rng`.
+    the parts of the model that fixtures write (water, flames, coffee). regions: corners [m] of boxes that move with
+    drawers, in the fixture's frame; v0.2 keeps them as text. clock: steps and seconds since the start. stream: of
+    `official.rng`.
     """
 
     names: tuple[str, ...]
@@ -64,7 +65,7 @@ class SimulationState:
     physics: NDArray[np.float64]
     site_rgba: NDArray[np.float32]
     site_size: NDArray[np.float64]
-    regions: NDArray[np.float64]
+    regions: tuple[NDArray[np.float64] | str, ...]
     clock: tuple[int, float]
     stream: Mapping[str, Any]
 
@@ -92,7 +93,7 @@ class StateAccess:
             physics=physics,
             site_rgba=model.site_rgba.copy(),
             site_size=model.site_size.copy(),
-            regions=np.array([[region[corner] for corner in _CORNERS] for region in self._regions]).reshape(-1, 4, 3),
+            regions=tuple([copied(region[corner]) for region, corner in self._regions]),
             clock=(official.timestep, official.cur_time),
             stream=official.rng.bit_generator.state,
         )
@@ -107,7 +108,7 @@ class StateAccess:
         for what, got, here in (
             ("physics", state.physics.shape, (self._size,)),
             ("sites", state.site_rgba.shape, self._simulation.model.site_rgba.shape),
-            ("regions", state.regions.shape, (len(self._regions), 4, 3)),
+            ("regions", (len(state.regions),), (len(self._regions),)),
         ):
             if got != here:
                 raise SnapshotError(f"the state's {what} have the shape {got}, this scene's {here}: it is another's")
@@ -120,8 +121,8 @@ class StateAccess:
         for (_, owner, attribute), value in zip(self._latches, state.latches, strict=True):
             setattr(owner, attribute, copied(value))
         model.site_rgba[:], model.site_size[:] = state.site_rgba, state.site_size
-        for region, corners in zip(self._regions, state.regions.copy(), strict=True):
-            region.update(zip(_CORNERS, corners, strict=True))
+        for (region, corner), value in zip(self._regions, state.regions, strict=True):
+            region[corner] = copied(value)
         official.timestep, official.cur_time = state.clock
         # The stream of this very object: fixtures draw from it too.
         official.rng.bit_generator.state = state.stream
@@ -137,10 +138,10 @@ def _controller_latches(robot: Any) -> list[tuple[str, Any, str]]:
     for part, controller in robot.composite_controller.part_controllers.items():
         kind = type(controller).__name__
         if kind not in CONTROLLERS:
-            raise SnapshotError(f"the controller {kind} of {part} is not known to z1_envs.robocasa: add what it keeps")
+            raise SnapshotError(f"the controller {kind} of {part} is unknown to z1_envs.robocasa: add what it keeps")
         for interpolator in ("interpolator", "interpolator_pos", "interpolator_ori"):
             if getattr(controller, interpolator, None) is not None:
-                raise SnapshotError(f"the {interpolator} of {part} has a state that is not known to z1_envs.robocasa")
+                raise SnapshotError(f"the {interpolator} of {part} has a state that is unknown to z1_envs.robocasa")
         latches += [(f"{part}.{attribute}", controller, attribute) for attribute in CONTROLLERS[kind]]
     return latches + [(f"gripper.{arm}", gripper, "current_action") for arm, gripper in robot.gripper.items()]
 
@@ -157,16 +158,22 @@ def _fixture_latches(fixtures: Any) -> list[tuple[str, Any, str]]:
     return latches
 
 
-def _moving_regions(fixtures: Any) -> list[dict[str, Any]]:
-    """Boxes of drawers, which predicates read one step old (fixtures/cabinets.py:1008, fridge.py:406)."""
-    regions: list[dict[str, Any]] = []
+def _moving_regions(fixtures: Any) -> list[tuple[dict[str, Any], str]]:
+    """(holder, key) of each corner of drawers' boxes, which predicates read one step old.
+
+    v1.0.1: fixtures/cabinets.py:1008, fridge.py:406. v0.2: cabinets.py:813, attributes of the model's own text.
+    """
+    corners: list[tuple[dict[str, Any], str]] = []
     for fixture in fixtures:
         kind = _updating_class(fixture)
-        if kind == "Drawer":
-            regions.append(fixture._regions["int"])
+        if kind == "Drawer" and hasattr(fixture, "_regions"):
+            corners += [(fixture._regions["int"], corner) for corner in _CORNERS]
+        elif kind == "Drawer":
+            corners += [(fixture._bounds_sites[f"int_{corner}"].attrib, "pos") for corner in _CORNERS]
         elif kind == "Fridge":
-            regions += [region for name, region in fixture._regions.items() if "drawer" in name]
-    return regions
+            moving = [region for name, region in fixture._regions.items() if "drawer" in name]
+            corners += [(region, corner) for region in moving for corner in _CORNERS]
+    return corners
 
 
 def _updating_class(fixture: Any) -> str:
