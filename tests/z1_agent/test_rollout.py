@@ -1,5 +1,7 @@
 """Plans, trees and how lanes become them."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -90,6 +92,26 @@ def test_shared_steps_are_simulated_once(nano_policy):
     assert tree.num_steps == alone - shared
 
 
+def test_what_lanes_share_is_encoded_once(nano_policy, monkeypatch):
+    """At a split all new lanes see what their leader saw: one encode of it, and the same tree bit for bit."""
+    encoded = []
+    encode = Pi05Policy.encode
+    monkeypatch.setattr(Pi05Policy, "encode", lambda self, seen: encoded.append(len(seen["state"])) or encode(self, seen))
+    tree = grow_reach(nano_policy, binary_tree(2, 2), lines=OUT_OF_REACH)
+    np.testing.assert_array_equal(np.bincount(tree.depth), [3, 6, 12])
+    assert encoded == [3, 3, 6]  # splits before decisions 1 and 2
+    encoded.clear()
+    grow_reach(nano_policy, flat(4), lines=OUT_OF_REACH)
+    assert encoded == [3, 12, 12]
+    # A row of a batch has the bits it has alone, so sharing cannot be seen in the numbers.
+    alone = nano_policy(executed_len=CHUNK)
+    for node in range(len(tree)):
+        row = torch.tensor([node])
+        index, path = tree.index[row], tree.path[row]
+        again = alone.log_prob(tree.seen.prefixes(row, alone.encode), path, index)
+        torch.testing.assert_close(again, tree.logprob[row], atol=1e-3, rtol=1e-4)
+
+
 def test_a_trunk_that_ends_early_counts_for_all_its_lanes(nano_policy):
     tree = grow_reach(nano_policy, shared_trunk(HORIZON, 4))  # no episode has that many decisions
     assert len(tree.leaf) == 3
@@ -117,6 +139,31 @@ def test_sum_over_leaves_is_the_update_of_stored_copies(nano_policy):
         start=torch.zeros(()),
     )
     torch.testing.assert_close(once, gradient(policy, copies), rtol=1e-4, atol=1e-4)
+
+
+def test_prefixes_beyond_the_room_are_made_again(nano_policy):
+    policy = nano_policy(executed_len=CHUNK)
+
+    def grown(room: float) -> RolloutTree:
+        envs = LaneVectorEnv(lambda: ReachEnv(OUT_OF_REACH), num_envs=8, group_size=4)
+        generator = torch.Generator().manual_seed(0)
+        return grow(envs, policy, shared_trunk(1, 4), seed=0, generator=generator, prefix_bytes=room)
+
+    whole = grown(math.inf)
+    assert whole.seen.prefix is not None
+    # One decision of 2 trunks and two of 8 lanes: room for the trunks and one more.
+    mixed, none = grown(0.6 * whole.seen.prefix.num_bytes), grown(0)
+    assert mixed.seen.has_prefix.tolist() == [True] * 10 + [False] * 8
+    assert not none.seen.has_prefix.any()
+    nodes = torch.tensor([17, 0, 9, 10, 3])
+    for tree in (mixed, none, concatenate([mixed, none])):
+        came, expected = tree.seen.prefixes(nodes, policy.encode), whole.seen.prefixes(nodes, policy.encode)
+        assert torch.equal(came.mask, expected.mask)
+        torch.testing.assert_close(came.keys, expected.keys, atol=1e-5, rtol=1e-5)
+        assert not came.values[0].requires_grad
+    assert len(none.seen.observations(nodes)["state"]) == 5
+    with pytest.raises(ValueError, match="grow the tree with prefix_bytes=0"):
+        mixed.seen.observations(nodes)
 
 
 def test_concatenated_trees_keep_their_groups_apart(nano_policy):
