@@ -33,4 +33,4 @@ def test_ci_runs_the_printed_test_command() -> None:
     assert script.split(" | ")[0] in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     found = subprocess.run(script, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert found.startswith("python3 -m venv"), found
-    assert found.strip().endswith("python -m pytest"), found
+    assert found.strip().endswith("python -m pytest -n 2"), found
