@@ -22,8 +22,8 @@ from z1_envs.kitchen.cameras import Cameras
 from z1_envs.kitchen.physics import default_threads
 from z1_envs.kitchen.scene import make_scene
 from z1_envs.opengl import RenderError
-from z1_envs.robocasa.assets import assets_folder, check_assets, is_stand_in
-from z1_envs.robocasa.compat import check_installed
+from z1_envs.robocasa.assets import check_assets, is_stand_in
+from z1_envs.robocasa.compat import assets_folder, check_installed
 from z1_envs.robocasa.preflight import check_images
 from z1_envs.robocasa.versions import Installed, RoboCasaError
 

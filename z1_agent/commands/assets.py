@@ -10,14 +10,8 @@ from rich.text import Text
 from tyro.conf import Positional, arg, subcommand
 
 from z1_agent.commands.work import Work, console
-from z1_envs.robocasa.assets import (
-    assets_folder,
-    check_assets,
-    check_place,
-    is_stand_in,
-    missing_packs,
-    write_stand_in,
-)
+from z1_envs.robocasa.assets import check_assets, check_place, is_stand_in, missing_packs, write_stand_in
+from z1_envs.robocasa.compat import assets_folder
 from z1_envs.robocasa.versions import ASSETS_VARIABLE, Installed, installed
 from z1_envs.tasks import get_task
 

@@ -7,6 +7,7 @@ versions                      what tasks, splits and kitchens are called in each
 compat                        what RoboCasa v1.0.1 expects of robosuite and the released 1.5.2 lacks
 mjcf                          model files of boxes and cylinders, as RoboCasa reads them
 fixture_models object_models  stand-ins for its fixtures and for what stands on them
+package_models                boxes in place of the meshes that v0.2's package lacks
 catalogue                     which kinds, styles, textures and categories RoboCasa asks for
 assets                        which official packs are missing; writing the stand-in pack
 preflight                     all that is looked at before RoboCasa is imported

@@ -27,26 +27,23 @@ from z1_envs.robocasa.catalogue import (
 )
 from z1_envs.robocasa.mjcf import STEEL, Colour
 from z1_envs.robocasa.object_models import VARIANTS, build_object
-from z1_envs.robocasa.versions import ASSETS_VARIABLE, V101, Installed, Pack, RoboCasaError, Version, installed
+from z1_envs.robocasa.package_models import named_textures, replace_meshes
+from z1_envs.robocasa.versions import ASSETS_VARIABLE, V02, V101, Installed, Pack, Version, installed
 
 BACKEND = "robocasa"
 STAND_IN_BACKEND = "robocasa-stand-in"
 STAND_IN_VERSION = 2
 MANIFEST = "z1_stand_in.json"
-_STAND_IN_FOR = V101.name
-# Parts of the installed package that are complete as they are.
-_COPIED = (
-    "arenas", "scenes/kitchen_layouts", "fixtures/cabinets", "fixtures/handles", "fixtures/counters",
-    "fixtures/accessories", "fixtures/fixture_registry/wall_accessory.yaml",
-)  # fmt: skip
+# Parts of the installed package that the pack is begun with: of v0.2 all, since it brings its fixtures' models.
+_COPIED = {
+    V02.name: ("arenas", "fixtures", "scenes"),
+    V101.name: (
+        "arenas", "scenes/kitchen_layouts", "fixtures/cabinets", "fixtures/handles", "fixtures/counters",
+        "fixtures/accessories", "fixtures/fixture_registry/wall_accessory.yaml",
+    ),
+}  # fmt: skip
 # RoboCasa and robosuite rewrite paths that contain these (fixture.py:30, kitchen.py:1256, robosuite base.py).
 _UNUSABLE = ("textures/", "models/assets/", "/robosuite/")
-
-
-def assets_folder(chosen: Path | None, found: Installed) -> Path:
-    """The folder that RoboCasa will use: `chosen`, else the environment variable's, else its own."""
-    named = os.environ.get(ASSETS_VARIABLE) if found.reads_variable else None
-    return chosen or (Path(named) if named else found.assets)
 
 
 def is_stand_in(folder: Path) -> bool:
@@ -75,7 +72,7 @@ def check_assets(task: str, folder: Path, found: Installed) -> None:
             f"there is no folder of assets {folder}: write plain stand-ins there with: z1 assets stand-in {folder}"
         )
     _check_stand_in(folder, found)
-    own = next((part for part in _COPIED if found.reads_variable and not (folder / part).exists()), None)
+    own = next((part for part in _COPIED[found.version.name] if not (folder / part).exists()), None)
     if own is not None:
         raise FileNotFoundError(
             f"{folder} lacks {own}, which comes with RoboCasa's package and with no download: "
@@ -112,13 +109,13 @@ def write_stand_in(folder: Path) -> Path:
     """Writes the stand-in pack to `folder`, which must be empty or not there; the same files for the same release.
 
     It appears whole or not at all. Raises FileExistsError for a folder with something in it, ValueError for a path
-    that RoboCasa would misread, RoboCasaError where RoboCasa is missing or is not the version that the pack is for.
+    that RoboCasa would misread, RoboCasaError where RoboCasa is missing. The pack is for the installed version alone.
     """
     found, folder = check_place(folder), folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _write_pack(unfinished, found.assets)
+        _write_pack(unfinished, found)
         unfinished.chmod(0o755)
         unfinished.rename(folder)
     except BaseException:
@@ -130,11 +127,6 @@ def write_stand_in(folder: Path) -> Path:
 def check_place(folder: Path) -> Installed:
     """What is installed, where a stand-in pack can be written to `folder`; raises what `write_stand_in` raises."""
     found = installed()
-    if found.version.name != _STAND_IN_FOR:
-        raise RoboCasaError(
-            f"the stand-in pack is made for RoboCasa {_STAND_IN_FOR}, installed is {found.version.name}: download the "
-            f"official assets: {found.version.download[0]}"
-        )
     unusable = [part for part in _UNUSABLE if part in f"{folder.absolute()}/"]
     if unusable:
         raise ValueError(f"RoboCasa misreads paths that contain {unusable[0]!r}: choose another folder than {folder}")
@@ -145,17 +137,35 @@ def check_place(folder: Path) -> Installed:
     return found
 
 
-def _write_pack(folder: Path, package_assets: Path) -> None:
-    for part in _COPIED:
-        source, target = package_assets / part, folder / part
+def _write_pack(folder: Path, found: Installed) -> None:
+    for part in _COPIED[found.version.name]:
+        source, target = found.assets / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target)
         else:
             shutil.copyfile(source, target)
-    _fill_in_textures(folder)
-    for path, colour in textures().items():
+    if found.version is V02:
+        replace_meshes(folder)
+        flat = named_textures(found.assets)
+    else:
+        _write_fixtures(folder)
+        flat = textures()
+    for path, colour in flat.items():
         _write(folder / path, _png(colour))
+    _fill_in_textures(folder)
+    for category in categories(found.assets):
+        for variant in range(VARIANTS):
+            model = build_object(category.name, category.types, variant, shrink=category.scale)
+            # Not the category's name with a number: RoboCasa excludes official models by such names.
+            place = folder / "objects" / category.folder / f"plain_{variant}"
+            _write((place / "lid" if category.is_lid else place) / "model.xml", model.text().encode())
+    manifest = {"version": STAND_IN_VERSION, "robocasa": found.version.name, "made_of": "primitive geoms"}
+    _write_json(folder / MANIFEST, manifest)
+
+
+def _write_fixtures(folder: Path) -> None:
+    """Fixtures, styles and the registry in which both find each other, in place of v1.0.1's."""
     for kind, configs in registry().items():
         _write_json(folder / "fixtures" / "fixture_registry" / f"{kind}.yaml", configs)  # JSON is YAML
     for number in STYLES:
@@ -165,14 +175,6 @@ def _write_pack(folder: Path, package_assets: Path) -> None:
         for variant in range(FIXTURE_VARIANTS):
             text = entry.build(model_name(kind, variant), variant).text()
             _write(folder / model_folder(kind, variant) / "model.xml", text.encode())
-    for category in categories(package_assets):
-        for variant in range(VARIANTS):
-            model = build_object(category.name, category.types, variant, shrink=category.scale)
-            # Not the category's name with a number: RoboCasa excludes official models by such names.
-            place = folder / "objects" / category.folder / f"plain_{variant}"
-            _write((place / "lid" if category.is_lid else place) / "model.xml", model.text().encode())
-    manifest = {"version": STAND_IN_VERSION, "robocasa": _STAND_IN_FOR, "made_of": "primitive geoms"}
-    _write_json(folder / MANIFEST, manifest)
 
 
 def _fill_in_textures(folder: Path) -> None:

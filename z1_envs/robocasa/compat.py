@@ -6,6 +6,7 @@ number, so no pin can tell them apart: each adapter looks whether it is needed, 
 
 import contextlib
 import functools
+import importlib
 import importlib.metadata
 import importlib.util
 import inspect
@@ -25,8 +26,6 @@ from z1_envs.robocasa.versions import ASSETS_VARIABLE, COMMAND, Installed, RoboC
 
 _MUJOCO_BELOW = (3, 10)
 _LEGACY_BASE = "JOINT_VELOCITY_LEGACY"
-# What robosuite's constructor calls to build the model (robosuite/environments/base.py:147-167).
-_BUILDERS = ("_load_model", "_initialize_sim", "initialize_renderer", "_reset_internal", "_setup_observables")
 
 
 def check_installed() -> Installed:
@@ -58,21 +57,27 @@ def check_installed() -> Installed:
     return found
 
 
-def load(assets: Path | None = None) -> ModuleType:
-    """RoboCasa, imported with `assets` as its folder of assets (None: what the environment variable says), adapted.
+def assets_folder(chosen: Path | None, found: Installed) -> Path:
+    """The folder of assets to use: `chosen`, else the environment variable's, else RoboCasa's own."""
+    named = os.environ.get(ASSETS_VARIABLE)
+    return chosen or (Path(named) if named else found.assets)
 
-    Raises RoboCasaError where it was imported with another folder before (it cannot change that), where it takes its
-    assets from its own folder alone, and where it does not import.
+
+def load(assets: Path | None = None) -> ModuleType:
+    """RoboCasa, imported with `assets` as its folder of assets (None: as `assets_folder` says), adapted.
+
+    Raises RoboCasaError where it was imported with another folder before (it cannot change that), and where it does
+    not import.
     """
     found = check_installed()
-    check_choice_of_assets(assets, found)
-    if assets is not None and "robocasa" not in sys.modules:
-        os.environ[ASSETS_VARIABLE] = str(assets.resolve())
+    folder = assets_folder(assets, found)
+    check_choice_of_assets(folder)
+    if assets is not None:
+        os.environ[ASSETS_VARIABLE] = str(assets.resolve())  # for envs without a choice, in other processes too
     chosen = os.environ.get("MUJOCO_GL")
     try:
         with _hushed():
-            import robocasa
-            import robocasa.models  # pyright: ignore[reportMissingImports]
+            robocasa = _imported(folder)
     except (ImportError, AssertionError, AttributeError, ValueError) as error:
         raise RoboCasaError(
             f"RoboCasa {found.version.name} does not import here ({type(error).__name__}: {error}): "
@@ -81,30 +86,40 @@ def load(assets: Path | None = None) -> ModuleType:
     if chosen is not None:
         os.environ["MUJOCO_GL"] = chosen  # robosuite writes "egl" there, whatever was chosen (binding_utils.py:37)
     logging.getLogger("robosuite_logs").setLevel(logging.WARNING)  # it tells of every file that it reads
-    check_choice_of_assets(assets, found)
     adapt()
     return robocasa
 
 
-def check_choice_of_assets(assets: Path | None, found: Installed) -> None:
-    """Raises RoboCasaError where `assets` cannot be its folder of assets, because it has another one or only its own.
-
-    None passes: then it is what it is.
-    """
-    if assets is None:
-        return
-    if not found.reads_variable and assets.resolve() != found.assets.resolve():
-        raise RoboCasaError(
-            f"this RoboCasa {found.version.name} reads its own assets only, those in {found.assets}, not {assets}: "
-            "leave out assets"
-        )
+def check_choice_of_assets(folder: Path) -> None:
+    """Raises RoboCasaError where RoboCasa was imported with another folder of assets than `folder`."""
     if "robocasa.models" in sys.modules:
         used = Path(sys.modules["robocasa.models"].assets_root)
-        if used.resolve() != assets.resolve():
+        if used.resolve() != folder.resolve():
             raise RoboCasaError(
-                f"RoboCasa was imported with the assets in {used}, asked for are those in {assets}: use one folder "
-                f"per process, or set {ASSETS_VARIABLE} before Python starts"
+                f"RoboCasa was imported with the assets in {used}, asked for are those in {folder}: use one folder "
+                "per process, and leave importing RoboCasa to z1_envs"
             )
+
+
+def _imported(folder: Path) -> ModuleType:
+    """RoboCasa with `folder` as its folder of assets.
+
+    Its modules read the folder's name while they are imported, and the versions from git take it from nowhere else, so
+    it is written before the package's own code runs.
+    """
+    if "robocasa" not in sys.modules:
+        spec = importlib.util.find_spec("robocasa")
+        assert spec is not None
+        assert spec.loader is not None
+        package = importlib.util.module_from_spec(spec)
+        sys.modules["robocasa"] = package
+        try:
+            vars(importlib.import_module("robocasa.models"))["assets_root"] = str(folder.resolve())
+            spec.loader.exec_module(package)
+        except BaseException:
+            del sys.modules["robocasa"]
+            raise
+    return sys.modules["robocasa"]
 
 
 def adapt() -> list[str]:
@@ -114,10 +129,9 @@ def adapt() -> list[str]:
 
 
 def _accept_load_model_on_init() -> bool:
-    """RoboCasa's Kitchen passes `load_model_on_init=False` (environments/kitchen/kitchen.py:522).
+    """RoboCasa v1.0.1's Kitchen passes `load_model_on_init=False` (environments/kitchen/kitchen.py:522).
 
-    Master then leaves the building to the first reset. The released constructor builds a model that this reset throws
-    away (about 1 s) and in doing so asks for `sim` before there is one (_load_model → _destroy_sim, kitchen.py:749).
+    Master then leaves the building to the first reset; `official` does so with every release.
     """
     from robosuite.environments.manipulation.manipulation_env import (  # pyright: ignore[reportMissingImports]
         ManipulationEnv,
@@ -129,16 +143,9 @@ def _accept_load_model_on_init() -> bool:
 
     @functools.wraps(original)
     def init(self: Any, *args: Any, load_model_on_init: bool = True, **keywords: Any) -> None:
-        if not load_model_on_init:
-            vars(self).update(dict.fromkeys(_BUILDERS, dict))  # the instance's own hide the class's
-        try:
-            original(self, *args, **keywords)
-        finally:
-            for name in _BUILDERS:
-                vars(self).pop(name, None)
+        original(self, *args, **keywords)
 
     ManipulationEnv.__init__ = init
-    ManipulationEnv.sim = None
     return True
 
 

@@ -1,5 +1,6 @@
 """RoboCasa's own env, made as the installed version wants it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,9 @@ from z1_envs.robocasa import compat
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.preflight import Ready
 
+# What robosuite's constructor calls to build a scene (robosuite/environments/base.py:143-167).
+_BUILDERS = ("_load_model", "_initialize_sim", "initialize_renderer", "_reset_internal", "_setup_observables")
+
 
 def make_official(ready: Ready, options: RoboCasaOptions) -> Any:
     """RoboCasa's env, without a scene yet. The first call in a process imports RoboCasa.
@@ -15,23 +19,38 @@ def make_official(ready: Ready, options: RoboCasaOptions) -> Any:
     Raises ValueError where the task's class excludes all kitchens of `ready`.
     """
     compat.load(options.assets)
-    import robosuite  # pyright: ignore[reportMissingImports]
     from robosuite.controllers import load_composite_controller_config  # pyright: ignore[reportMissingImports]
     from robosuite.environments.base import REGISTERED_ENVS  # pyright: ignore[reportMissingImports]
 
-    _check_kitchens(ready, REGISTERED_ENVS[ready.row.class_name])
-    return robosuite.make(
-        ready.row.class_name,
-        robots="PandaOmron",
-        controller_configs=load_composite_controller_config(robot="PandaOmron"),
-        use_camera_obs=False,
-        has_renderer=False,
-        has_offscreen_renderer=options.obs == "pixels",
-        renderer="mujoco",
-        ignore_done=True,
-        layout_and_style_ids=list(ready.kitchens),
-        obj_instance_split=ready.objects,
+    official_class = REGISTERED_ENVS[ready.row.class_name]
+    _check_kitchens(ready, official_class)
+    return _without_scene(
+        official_class,
+        {
+            "robots": "PandaOmron",
+            "controller_configs": load_composite_controller_config(robot="PandaOmron"),
+            "use_camera_obs": False,
+            "has_renderer": False,
+            "has_offscreen_renderer": options.obs == "pixels",
+            "renderer": "mujoco",
+            "ignore_done": True,
+            "layout_and_style_ids": list(ready.kitchens),
+            "obj_instance_split": ready.objects,
+        },
     )
+
+
+def _without_scene(official_class: Any, arguments: Mapping[str, Any]) -> Any:
+    """An env that builds nothing before its first reset.
+
+    The released constructor builds a scene (1 to 2 s) that this reset throws away, partly from numpy's global stream.
+    """
+    official = official_class.__new__(official_class)
+    vars(official).update(dict.fromkeys(_BUILDERS, dict), sim=None)  # the instance's own hide the class's
+    official.__init__(**arguments)
+    for name in _BUILDERS:
+        del vars(official)[name]
+    return official
 
 
 def choose_fixture(official: Any, ready: Ready, rng: np.random.Generator) -> None:

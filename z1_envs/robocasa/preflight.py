@@ -6,8 +6,8 @@ from pathlib import Path
 import mujoco
 
 from z1_envs.opengl import HOW_TO_DRAW, RenderError
-from z1_envs.robocasa.assets import assets_folder, backend_of, check_assets, is_stand_in
-from z1_envs.robocasa.compat import check_choice_of_assets, check_installed
+from z1_envs.robocasa.assets import backend_of, check_assets, is_stand_in
+from z1_envs.robocasa.compat import assets_folder, check_choice_of_assets, check_installed
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.versions import Pairs, RoboCasaError, TaskRow, Version
 from z1_envs.tasks import get_task
@@ -42,8 +42,8 @@ def check(task: str, options: RoboCasaOptions) -> Ready:
     found = check_installed()
     version, row = found.version, found.version.tasks[name]
     kitchens, objects = version.kitchens(options), version.object_split(options)
-    check_choice_of_assets(options.assets, found)
     folder = assets_folder(options.assets, found)
+    check_choice_of_assets(folder)
     check_assets(name, folder, found)
     if options.obs == "pixels":
         check_images()

@@ -236,15 +236,13 @@ VERSIONS = {"0.2.0": V02, "1.0.1": V101}
 class Installed:
     """The RoboCasa that `import robocasa` would find.
 
-    mujoco, numpy: the releases that it asserts on import, none where it asserts nothing. reads_variable: whether it
-    takes its folder of assets from the environment, as the one on PyPI does and those from git do not.
+    mujoco, numpy: the releases that it asserts on import, none where it asserts nothing.
     """
 
     version: Version
     folder: Path
     mujoco: tuple[str, ...]
     numpy: tuple[str, ...]
-    reads_variable: bool
 
     @property
     def assets(self) -> Path:
@@ -279,7 +277,6 @@ def installed() -> Installed:
         folder=source.parent,
         mujoco=_asserted(body, "mujoco"),
         numpy=_asserted(body, "numpy"),
-        reads_variable=ASSETS_VARIABLE in (source.parent / "models" / "__init__.py").read_text(encoding="utf-8"),
     )
 
 

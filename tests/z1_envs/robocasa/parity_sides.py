@@ -153,6 +153,7 @@ class OfficialSide:
         self._task, self._env = task, RoboCasaEnv(task, RoboCasaOptions(assets=assets, layouts=(1,), styles=(1,)))
         next(seed for seed in range(_MAX_SEEDS) if word in self._env.reset(seed=seed)[1]["instruction"])
         self._official: Any = self._env._env
+        self.version = self._env._ready.version
         self._model, self._data = self._official.sim.model._model, self._official.sim.data._data
         self._start = self._data.qpos.copy()
 
@@ -179,7 +180,7 @@ class OfficialSide:
 
     @property
     def _fixture(self) -> Any:
-        names = ("fxtr", "drawer", "cab", "sink", "microwave", "stove", "coffee_machine")
+        names = ("fxtr", "door_fxtr", "drawer", "cab", "sink", "microwave", "stove", "coffee_machine")
         return next(getattr(self._official, name) for name in names if hasattr(self._official, name))
 
     def _forward(self) -> None:
@@ -199,7 +200,11 @@ class OfficialSide:
             return [(f"{fixture.naming_prefix}knob_{official.knob}_joint", 1.0)]
         # Of the drawer's depth 0.55 counts (models/fixtures/cabinets.py:1049).
         travel = 0.55 * fixture.size[1] if self._task in ("OpenDrawer", "CloseDrawer") else np.pi / 2
-        names = fixture.door_joint_names
+        names = [
+            name
+            for name in self._official.sim.model.joint_names
+            if name.startswith(f"{fixture.name}_") and name.endswith(("doorhinge", "slidejoint", "microjoint"))
+        ]
         return [(name, travel if self._model.joint(name).range[0] >= 0 else -travel) for name in names]
 
     def _body(self, name: str) -> Vector:
@@ -227,7 +232,8 @@ class OfficialSide:
         if isinstance(place, OnCounter):
             return self._counter_top() + _over_counter(place, half)
         container = self._official.objects["container"]
-        floor = container._regions["int"]["p0"][2]
+        inside = self._model.geom(f"{container.naming_prefix}reg_int")
+        floor = inside.pos[2] - inside.size[2]
         gap = _INTO if place.touching else container.top_offset[2] - floor + _OVER
         aside = place.aside + place.radii * container.horizontal_radius
         return self._body("container") + _offset(place.angle, aside, floor + half[2] + gap)
@@ -235,7 +241,8 @@ class OfficialSide:
     def _in_box(self, place: InBox, half: Vector) -> Vector:
         """Of several boxes over each other (a cabinet's levels) in the one that ends last along the place's axis."""
         positions = []
-        for corner, *ends in self._fixture.get_int_sites(relative=False).values():
+        boxes = self._fixture.get_int_sites(relative=False)
+        for corner, *ends in boxes.values() if isinstance(boxes, dict) else [boxes]:  # v0.2 knows one alone
             edges = np.array(ends) - corner
             box_half = np.linalg.norm(edges, axis=1) / 2
             assert np.allclose(edges.T / (2 * box_half), self._axes()), "the box is not turned as the fixture is"

@@ -61,7 +61,6 @@ class TestVersions:
         found = self.found("0.2.0", V02_ASSERTS, mujoco="3.2.6", numpy="1.23.5", robosuite="1.5.1")
         assert (found.version, found.mujoco) == (V02, ("3.2.6",))
         assert found.numpy == ("1.23.2", "1.23.3", "1.23.5")
-        assert not found.reads_variable
         assert found.assets == self.folder / "models" / "assets"
 
     def test_numpy_2_is_no_conflict(self) -> None:
@@ -84,12 +83,20 @@ class TestVersions:
         with pytest.raises(compat.RoboCasaError, match=message):
             self.found(version, asserts, **releases)
 
-    def test_a_folder_of_assets_is_refused_where_the_version_lacks_the_option(self) -> None:
-        found = self.found("1.0.1")
-        with pytest.raises(compat.RoboCasaError, match=r"reads its own assets only, .*: leave out assets$"):
-            compat.check_choice_of_assets(self.folder, found)
-        compat.check_choice_of_assets(None, found)
-        compat.check_choice_of_assets(found.assets, found)
+
+def test_robocasa_takes_the_folder_that_its_modules_read_while_they_are_imported(tmp_path: Path) -> None:
+    robocasa_from_git(tmp_path / "robocasa", "1.0.1", "import robocasa.models.objects")
+    objects = "import robocasa\nroot = robocasa.models.assets_root\n"
+    (tmp_path / "robocasa" / "models" / "objects.py").write_text(objects)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom pathlib import Path\n"
+        "from z1_envs.robocasa import compat\nprint(compat._imported(Path('/chosen')).models.objects.root)\n"
+        "try: compat.check_choice_of_assets(Path('/other'))\nexcept compat.RoboCasaError as error: print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    root, refusal = run.stdout.splitlines()
+    assert root == "/chosen"
+    assert "was imported with the assets in /chosen, asked for are those in /other: use one folder" in refusal
 
 
 def test_images_need_opengl(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +119,8 @@ class TestWithRoboCasa:
             "try: compat.load()\nexcept compat.RoboCasaError as error: print(error)\n"
         )
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-        assert "does not import here (ImportError: no numba): pip uninstall -y robocasa && pip install" in run.stdout
+        install = compat.installed().version.install
+        assert f"does not import here (ImportError: no numba): {install}" in run.stdout
 
     def test_images_are_asked_for_before_anything_is_built(self, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(mujoco, "GLContext", raising=False)
@@ -122,10 +130,17 @@ class TestWithRoboCasa:
 
     def test_the_horizons_are_those_of_its_registry(self, pack: Path) -> None:
         compat.load(pack)
-        from robocasa.utils.dataset_registry_utils import get_task_horizon
+        version = compat.installed().version
+        if version is V02:
+            from robocasa.utils.dataset_registry import SINGLE_STAGE_TASK_DATASETS
 
-        for row in compat.installed().version.tasks.values():
-            assert row.horizon == get_task_horizon(row.class_name)
+            horizons = {name: row["horizon"] for name, row in SINGLE_STAGE_TASK_DATASETS.items()}
+        else:
+            from robocasa.utils.dataset_registry_utils import get_task_horizon
+
+            horizons = {row.class_name: get_task_horizon(row.class_name) for row in version.tasks.values()}
+        for row in version.tasks.values():
+            assert row.horizon == horizons[row.class_name]
 
     def test_another_folder_of_assets_is_refused_once_robocasa_is_imported(self, pack: Path, tmp_path: Path) -> None:
         compat.load(pack)

@@ -12,7 +12,7 @@ import pytest
 from z1_envs import registration
 from z1_envs.robocasa.env import RoboCasaEnv
 from z1_envs.robocasa.options import RoboCasaOptions
-from z1_envs.robocasa.versions import ASSETS_VARIABLE, V101, RoboCasaError
+from z1_envs.robocasa.versions import ASSETS_VARIABLE, V02, RoboCasaError, Version
 
 
 def make(**options: Any) -> gym.Env:
@@ -64,7 +64,7 @@ def test_without_robocasa_its_backend_is_refused_and_auto_takes_the_kitchen(
 
 @pytest.mark.robocasa
 class TestWithRoboCasa:
-    def test_make_takes_all_options(self, pack: Path) -> None:
+    def test_make_takes_all_options(self, pack: Path, version: Version) -> None:
         env = make(
             backend="robocasa",
             obs="pixels",
@@ -81,7 +81,8 @@ class TestWithRoboCasa:
         assert info["backend"] == "robocasa-stand-in"
         base: Any = env.unwrapped
         official = base._env
-        assert (official.layout_id, official.style_id, official.obj_instance_split) == (1, 2, "target")
+        assert (official.layout_id, official.style_id) == (1, 2)
+        assert official.obj_instance_split == ("B" if version is V02 else "target")
         assert base.horizon == 3
         env.close()
 
@@ -101,25 +102,32 @@ class TestWithRoboCasa:
         np.testing.assert_array_equal(observation["state"][0], observation["state"][1])
         envs.close()
 
-    def test_horizons_are_the_version_s_own(self, pack: Path) -> None:
+    def test_horizons_are_the_version_s_own(self, pack: Path, version: Version) -> None:
         env = RoboCasaEnv("OpenDrawer", RoboCasaOptions(assets=pack))
-        assert env.horizon == V101.tasks["OpenDrawer"].horizon == 750
+        assert env.horizon == version.tasks["OpenDrawer"].horizon == (500 if version is V02 else 750)
         env.close()
 
-    def test_kitchens_that_the_task_excludes_are_refused(self, pack: Path) -> None:
-        # environments/kitchen/atomic/kitchen_pick_place.py:486
-        with pytest.raises(ValueError, match=r"has PnPCounterToMicrowave in none of the kitchens .* layouts \[9\]"):
-            RoboCasaEnv("PnPCounterToMicrowave", RoboCasaOptions(assets=pack, layouts=(9,)))
+    def test_kitchens_that_the_task_excludes_are_refused(self, pack: Path, version: Version) -> None:
+        # environments/kitchen: atomic/kitchen_pick_place.py:486, v0.2's single_stage/kitchen_pnp.py:483
+        layout = 8 if version is V02 else 9
+        message = rf"has PnPCounterToMicrowave in none of the kitchens .* layouts \[{layout}\]"
+        with pytest.raises(ValueError, match=message):
+            RoboCasaEnv("PnPCounterToMicrowave", RoboCasaOptions(assets=pack, layouts=(layout,)))
 
     def test_auto_takes_official_assets_but_never_stand_ins(
-        self, pack: Path, official: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self,
+        pack: Path,
+        official: Path,
+        version: Version,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         monkeypatch.setenv(ASSETS_VARIABLE, str(pack))
         with caplog.at_level(logging.INFO, logger="z1_envs"):
             assert registration._choose("auto") == "kitchen"
             monkeypatch.setenv(ASSETS_VARIABLE, str(official))
             assert registration._choose("auto") == "kitchen"
-            for probe in V101.packs:
+            for probe in version.packs:
                 (official / probe.probe.replace("*", "model")).mkdir(parents=True)
             assert registration._choose("auto") == "robocasa"
         stand_in, missing, there = (record.message for record in caplog.records)

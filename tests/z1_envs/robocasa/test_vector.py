@@ -31,8 +31,8 @@ class Still:
 
 
 @pytest.fixture(scope="module")
-def options(pack: Path) -> RoboCasaOptions:
-    return RoboCasaOptions(assets=pack, horizon=HORIZON, layouts=(1, 2, 11, 44))
+def options(pack: Path, layouts: tuple[int, ...]) -> RoboCasaOptions:
+    return RoboCasaOptions(assets=pack, horizon=HORIZON, layouts=layouts)
 
 
 @pytest.fixture(scope="module")
