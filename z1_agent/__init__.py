@@ -8,6 +8,7 @@ observation   env observation → model tensors, and actions back
 precision     in which precision the network computes, whatever its weights are stored in
 memory        what training keeps for the backward pass: micro-batches, layers computed again
 siglip gemma  the pieces of the network
+prefix        what the action expert reads of an observation: keys and values; packing of tokens
 pi05          the network: encode(observation) → Prefix, velocity(prefix, x, t)
 lora          low-rank adapters: a small change beside frozen weights
 flow          Flow-SDE and flow matching, pure functions of a velocity field

@@ -65,9 +65,11 @@ class AdaRMSNorm(nn.Module):
         super().__init__()
         self.modulation = Linear(width, 3 * width)
 
-    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, H, W], condition float32 [B or 1, W] → normed [B, H, W], gate [B or 1, 1, W], both as x."""
-        scale, shift, gate = self.modulation(condition).unsqueeze(1).chunk(3, dim=-1)
+    def forward(self, x: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, H, W], modulation [B or 1, 3 W] of the time condition → normed [B, H, W], gate [B or 1, 1, W], both
+        as x. The modulation is made apart, so that several times can share one product.
+        """
+        scale, shift, gate = modulation.unsqueeze(1).chunk(3, dim=-1)
         normed = nn.functional.rms_norm(x.float(), x.shape[-1:], eps=NORM_EPS)
         return torch.addcmul(shift.float(), normed, 1 + scale.float()).to(x.dtype), gate.to(x.dtype)
 
@@ -89,9 +91,9 @@ class Attention(nn.Module):
         """x [B, S, W] → rotated keys and values [B, kv_heads, S, head_width]."""
         return rotate(self._heads(self.k(x)), rope), self._heads(self.v(x))
 
-    def forward(self, x: Tensor, rope: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """x [B, S, W] attends to keys and values [B, kv_heads, T, head_width] where `mask` [B, 1, 1,
-        T] is True.
+    def forward(self, x: Tensor, rope: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """x [B, S, W] attends to keys and values [B, kv_heads, T, head_width] where `mask` [B, 1, 1, T] is True;
+        without one to all of them, which flash kernels can do.
         """
         queries = rotate(self._heads(self.q(x)), rope)
         B, num_heads, S, D = queries.shape

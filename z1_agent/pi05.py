@@ -19,6 +19,7 @@ prefix tokens.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from z1_agent.gemma import AdaRMSNorm, Attention, GatedMLP, GemmaConfig, RMSNorm, rope_table
 from z1_agent.memory import run_layer
 from z1_agent.precision import Linear
+from z1_agent.prefix import Prefix, pack
 from z1_agent.siglip import VisionConfig, VisionTower
 
 # Periods of the time embedding, in units of t. The shortest makes the phase 2πt/0.004: a difference of
@@ -105,55 +107,15 @@ def pi05_nano(
     )
 
 
-@dataclass(frozen=True)
-class Prefix:
-    """What the action expert reads of an observation.
+Modulations = tuple[Tensor, ...]
+"""Scale, shift and gate that the action expert's norms make of n times: float32 [n, 3 W] per norm."""
 
-    keys, values: one tensor per layer [B, kv_heads, P, head_width], keys after the rotary embedding.
-    mask: bool [B, P], False where a token is padding.
-    """
 
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    mask: Tensor
+class Runner(Protocol):
+    """Who runs the heavy parts of `Pi05.encode`: the network itself, or something that recorded them."""
 
-    def __len__(self) -> int:
-        return len(self.mask)
-
-    @property
-    def num_bytes(self) -> int:
-        """The memory that its tensors take."""
-        return sum(tensor.nbytes for tensor in (*self.keys, *self.values, self.mask))
-
-    def repeat(self, source: Tensor) -> "Prefix":
-        """Row i of the result is row `source[i]` (int64 [B']) of this prefix."""
-        return self._map(lambda tensor: tensor[source])
-
-    def detach(self) -> "Prefix":
-        """The same numbers outside the autograd graph."""
-        return self._map(Tensor.detach)
-
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "Prefix":
-        return Prefix(tuple(map(function, self.keys)), tuple(map(function, self.values)), function(self.mask))
-
-    @staticmethod
-    def cat(prefixes: "list[Prefix]") -> "Prefix":
-        """The rows of all `prefixes` in order, padded to the longest with masked tokens.
-
-        Raises ValueError on an empty list.
-        """
-        if not prefixes:
-            raise ValueError("Prefix.cat got an empty list; it needs at least one prefix")
-        longest = max(prefix.mask.shape[1] for prefix in prefixes)
-
-        def join(layers: list[Tensor]) -> Tensor:
-            return torch.cat([nn.functional.pad(layer, (0, 0, 0, longest - layer.shape[2])) for layer in layers])
-
-        return Prefix(
-            tuple(join(list(layers)) for layers in zip(*(p.keys for p in prefixes), strict=True)),
-            tuple(join(list(layers)) for layers in zip(*(p.values for p in prefixes), strict=True)),
-            torch.cat([nn.functional.pad(p.mask, (0, longest - p.mask.shape[1])) for p in prefixes]),
-        )
+    def see(self, images: Tensor) -> Tensor: ...
+    def trunk(self, x: Tensor, mask: Tensor, full: bool) -> Prefix: ...
 
 
 class VlmLayer(nn.Module):
@@ -166,12 +128,12 @@ class VlmLayer(nn.Module):
         self.mlp_norm = RMSNorm(config.width)
         self.mlp = GatedMLP(config)
 
-    def forward(self, x: Tensor, rope: Tensor, mask: Tensor, is_last: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """x [B, P, W], mask bool [B, P] → x of the next layer, and this one's keys and values."""
+    def forward(self, x: Tensor, rope: Tensor, mask: Tensor | None, is_last: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """x [B, P, W], mask bool [B, 1, 1, P] or None → x of the next layer, and this one's keys and values."""
         normed = self.attention_norm(x)
         keys, values = self.attention.keys_values(normed, rope)
         if not is_last:
-            x = x + self.attention(normed, rope, keys, values, mask[:, None, None])
+            x = x + self.attention(normed, rope, keys, values, mask)
             x = x + self.mlp(self.mlp_norm(x))
         return x, keys, values
 
@@ -190,8 +152,8 @@ class Vlm(nn.Module):
         self.layers = nn.ModuleList(VlmLayer(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width)
 
-    def forward(self, x: Tensor, rope: Tensor, mask: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """x [B, P, W], mask bool [B, P] → keys and values per layer."""
+    def forward(self, x: Tensor, rope: Tensor, mask: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """x [B, P, W], mask bool [B, 1, 1, P], None where nothing is masked → keys and values per layer."""
         cache = []
         for index, layer in enumerate(self.layers):
             x, *made = run_layer(self.recompute, layer, x, rope, mask, index + 1 == len(self.layers))
@@ -211,16 +173,16 @@ class ExpertLayer(nn.Module):
         self.mlp = GatedMLP(config)
 
     def forward(
-        self, x: Tensor, condition: Tensor, rope: Tensor, prefix: tuple[Tensor, Tensor], mask: Tensor
+        self, x: Tensor, modulations: Modulations, rope: Tensor, prefix: tuple[Tensor, Tensor], mask: Tensor | None
     ) -> Tensor:
-        """x [B, H, W], condition [B or 1, W], prefix: keys and values [B, kv_heads, P, head_width] of this
-        depth, mask [B, 1, 1, P + H] → [B, H, W].
+        """x [B, H, W], modulations of the two norms, prefix: keys and values [B, kv_heads, P, head_width] of this
+        depth, mask [B, 1, 1, P + H] or None → [B, H, W].
         """
-        normed, gate = self.attention_norm(x, condition)
+        normed, gate = self.attention_norm(x, modulations[0])
         keys, values = self.attention.keys_values(normed, rope)
         keys, values = torch.cat([prefix[0], keys], dim=2), torch.cat([prefix[1], values], dim=2)
         x = torch.addcmul(x, gate, self.attention(normed, rope, keys, values, mask))
-        normed, gate = self.mlp_norm(x, condition)
+        normed, gate = self.mlp_norm(x, modulations[1])
         return torch.addcmul(x, gate, self.mlp(normed))
 
 
@@ -233,12 +195,18 @@ class Expert(nn.Module):
         self.layers = nn.ModuleList(ExpertLayer(config) for _ in range(config.depth))
         self.norm = AdaRMSNorm(config.width)
 
-    def forward(self, x: Tensor, condition: Tensor, rope: Tensor, prefix: Prefix) -> Tensor:
-        """x [B, H, W], condition [B or 1, W] → [B, H, W]."""
-        mask = nn.functional.pad(prefix.mask, (0, x.shape[1]), value=True)[:, None, None]
-        for layer, keys, values in zip(self.layers, prefix.keys, prefix.values, strict=True):
-            x = run_layer(self.recompute, layer, x, condition, rope, (keys, values), mask)
-        return self.norm(x, condition)[0]
+    def modulations(self, condition: Tensor) -> Modulations:
+        """condition float32 [n, W] → what each norm makes of it, in the order of use: two per layer, the final one."""
+        norms = [module for module in self.modules() if isinstance(module, AdaRMSNorm)]
+        return tuple(norm.modulation(condition) for norm in norms)
+
+    def forward(self, x: Tensor, modulations: Modulations, rope: Tensor, prefix: Prefix) -> Tensor:
+        """x [B, H, W], modulations [B or 1, 3 W] → [B, H, W]."""
+        mask = None if prefix.full else nn.functional.pad(prefix.mask, (0, x.shape[1]), value=True)[:, None, None]
+        for index, layer in enumerate(self.layers):
+            own = modulations[2 * index : 2 * index + 2]
+            x = run_layer(self.recompute, layer, x, own, rope, (prefix.keys[index], prefix.values[index]), mask)
+        return self.norm(x, modulations[-1])[0]
 
 
 def time_embedding(t: Tensor, width: int) -> Tensor:
@@ -284,24 +252,28 @@ class Pi05(nn.Module):
         images: dict[str, Tensor] | None,
         image_mask: dict[str, Tensor] | None,
         scene: Tensor | None,
+        runner: Runner | None = None,
     ) -> Prefix:
-        """The prefix of B observations.
+        """The prefix of B observations, without their masked tokens (see `pack`).
 
         tokens: int64 [B, T]; token_mask: bool [B, T], at least one True per row.
         images: [B, 3, px, px] in [-1, 1] by camera, in prefix order; image_mask: bool [B] by camera, False
         where the camera is missing, None where none is. scene: [B, scene_width], given exactly where the
-        config has one.
+        config has one. runner: who runs the heavy parts, by default this module.
 
         Raises ValueError where the parts given are not those that the config has.
         """
         self._check(images, scene)
+        runner = self if runner is None else runner
         parts, masks = [], []
         if images:
-            features = self.projector(self.vision(torch.cat(list(images.values())), self.compute_dtype))
+            seen, present = _present(images, image_mask)
+            features = runner.see(seen)
+            if present is not None:
+                features = features.new_zeros(len(present), *features.shape[1:]).index_put((present,), features)
             parts += features.chunk(len(images))
-            for camera, part in zip(images, parts, strict=True):
-                present = token_mask.new_ones(len(part)) if image_mask is None else image_mask[camera]
-                masks.append(present[:, None].expand(part.shape[:2]))
+            there = [token_mask.new_ones(len(tokens)) if image_mask is None else image_mask[c] for c in images]
+            masks += [row[:, None].expand(part.shape[:2]) for row, part in zip(there, parts, strict=True)]
         if scene is not None:
             embedded = self.scene(scene).view(len(scene), -1, self.config.vlm.width)
             parts.append(embedded.to(self.compute_dtype))
@@ -309,22 +281,39 @@ class Pi05(nn.Module):
         embedded = self.embedding(tokens).float() * math.sqrt(self.config.vlm.width)
         parts.append(embedded.to(self.compute_dtype))
         masks.append(token_mask)
-        mask = torch.cat(masks, dim=1)
-        # Masked tokens take no position, so dropping them changes nothing for the others.
+        return runner.trunk(*pack(torch.cat(parts, dim=1), torch.cat(masks, dim=1)))
+
+    def see(self, images: Tensor) -> Tensor:
+        """Images [N, 3, px, px] in [-1, 1] → tokens of the prefix [N, num_tokens, W]."""
+        return self.projector(self.vision(images, self.compute_dtype))
+
+    def trunk(self, x: Tensor, mask: Tensor, full: bool) -> Prefix:
+        """The prefix of tokens x [B, P, W] with mask bool [B, P]; full: whether nothing is masked."""
         rope = rope_table(mask.cumsum(1) - 1, self.config.vlm.head_width)
-        keys, values = self.vlm(torch.cat(parts, dim=1), rope, mask)
-        return Prefix(keys, values, mask)
+        keys, values = self.vlm(x, rope, None if full else mask[:, None, None])
+        return Prefix(keys=keys, values=values, mask=mask, full=full)
 
     def velocity(self, prefix: Prefix, x: Tensor, t: Tensor) -> Tensor:
         """dx/dt float32 [B, H, A] at x [B, H, A] and t [B], or [1] where all rows share it: the modulations are then
         made once.
         """
+        return self.field(prefix)(x, self.modulations(t))
+
+    def modulations(self, t: Tensor) -> Modulations:
+        """What the action expert's norms make of times t [n]."""
         condition = nn.functional.silu(self.time_in(time_embedding(t, self.config.expert.width)))
-        condition = nn.functional.silu(self.time_out(condition))
-        positions = prefix.mask.sum(1, keepdim=True) + torch.arange(x.shape[1], device=x.device)
-        rope = rope_table(positions, self.config.expert.head_width)
-        made = self.expert(self.action_in(x).to(self.compute_dtype), condition, rope, prefix)
-        return self.action_out(made.float())
+        return self.expert.modulations(nn.functional.silu(self.time_out(condition)))
+
+    def field(self, prefix: Prefix) -> Callable[[Tensor, Modulations], Tensor]:
+        """`velocity` on `prefix` as a function of x and the modulations of t; what depends on neither is made here."""
+        steps = torch.arange(self.config.chunk_len, device=prefix.mask.device)
+        rope = rope_table(prefix.mask.sum(1, keepdim=True) + steps, self.config.expert.head_width)
+
+        def velocity(x: Tensor, modulations: Modulations) -> Tensor:
+            made = self.expert(self.action_in(x).to(self.compute_dtype), modulations, rope, prefix)
+            return self.action_out(made.float())
+
+        return velocity
 
     def recompute_layers(self, recompute: bool) -> None:
         """Whether training computes every layer again in the backward pass instead of keeping what it made (gradient
@@ -350,6 +339,15 @@ class Pi05(nn.Module):
                 f"got scene state of width {width}, the config has scene_width={self.config.scene_width}; "
                 f'make the env with obs="state" for a policy with scene tokens, and without them otherwise'
             )
+
+
+def _present(images: dict[str, Tensor], image_mask: dict[str, Tensor] | None) -> tuple[Tensor, Tensor | None]:
+    """The images that are there, camera by camera, and which of all they are (bool); None for all."""
+    seen = torch.cat(list(images.values()))
+    if image_mask is None:
+        return seen, None
+    present = torch.cat([image_mask[camera] for camera in images])
+    return seen[present], present
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from z1_agent.observation import Observation
+from z1_agent.observation import Observation, take
 from z1_agent.pi05 import Prefix
 from z1_agent.policy import Policy, Sample
 from z1_agent.tree import RolloutTree, Seen
@@ -155,14 +155,16 @@ def grow(
     splits = dict(plan.splits)
     depth = num_steps = 0
     while True:
+        source = np.arange(envs.num_envs)
         if depth in splits:
-            observation, infos = _split(envs, growth, splits[depth])
+            source = _split(growth, splits[depth], envs.finished)
+            observation, infos = envs.branch(source)
         moving = (growth.cluster > 0) & ~envs.finished
         if not moving.any():
             break
         lanes = np.flatnonzero(moving)
         seen = agent_rows(observation, infos, lanes)
-        prefix = policy.encode(seen)
+        prefix = _encode(policy, seen, source[lanes])
         sample = policy.sample(prefix, generator)
         growth.see(seen, prefix)
         growth.add(lanes, envs.group_index[lanes], depth, sample, envs.group_size)
@@ -175,16 +177,27 @@ def grow(
     return _tree(growth, infos, num_steps)
 
 
-def _split(envs: BranchVectorEnv, growth: _Growth, width: int):
-    """Every unfinished cluster becomes `width` clusters. A finished one stays whole: its outcome is decided."""
-    source = np.arange(envs.num_envs)
-    for leader in np.flatnonzero((growth.cluster > width - 1) & ~envs.finished):
+def _split(growth: _Growth, width: int, finished: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Every unfinished cluster becomes `width` clusters. A finished one stays whole: its outcome is decided.
+
+    Returns for each lane the lane whose state it gets [L].
+    """
+    source = np.arange(len(finished))
+    for leader in np.flatnonzero((growth.cluster > width - 1) & ~finished):
         size = int(growth.cluster[leader]) // width
         followers = leader + size * np.arange(width)
         source[followers] = leader
         growth.cluster[followers] = size
         growth.last_node[followers] = growth.last_node[leader]
-    return envs.branch(source)
+    return source
+
+
+def _encode(policy: Policy, seen: Observation, source: NDArray[np.int64]) -> Prefix:
+    """The prefixes of what n lanes see; lanes that have just become copies of one lane, `source` [n], share one."""
+    _, first, inverse = np.unique(source, return_index=True, return_inverse=True)
+    if len(first) == len(source):
+        return policy.encode(seen)
+    return policy.encode(take(seen, first)).repeat(torch.from_numpy(inverse))
 
 
 def _tree(growth: _Growth, infos: dict[str, NDArray], num_steps: int) -> RolloutTree:

@@ -120,7 +120,9 @@ def test_in_bf16_another_layout_or_precision_leaves_the_clip_range(nano_policy, 
         # As in a tree with a longer prompt: nine more masked tokens.
         longer = tuple(torch.nn.functional.pad(part[:1], (0, 0, 0, 9)) for part in (*prefix.keys, *prefix.values))
         depth, mask = len(prefix.keys), torch.nn.functional.pad(prefix.mask[:1], (0, 9))
-        padded = Prefix.cat([prefix, Prefix(longer[:depth], longer[depth:], mask)]).repeat(torch.arange(64))
+        padded = Prefix.cat([prefix, Prefix(keys=longer[:depth], values=longer[depth:], mask=mask, full=False)]).repeat(
+            torch.arange(64)
+        )
         other_layout = policy.log_prob(padded, sample.path, sample.index) - sample.logprob
         policy.compute_in("float32")
         other = policy.log_prob(batch, sample.path, sample.index) - sample.logprob

@@ -1,13 +1,16 @@
 """The network against the stored numbers of the public π0.5 code, and what the structure promises."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
+from tests.z1_agent.conftest import REFERENCE_CAMERAS
 from z1_agent.flow import flow_matching_error
 from z1_agent.openpi_names import from_openpi
 from z1_agent.pi05 import Pi05, Prefix, pi05, pi05_nano, time_embedding
+from z1_agent.prefix import pack
 
 PARITY = 1e-5  # float32 on a CPU; sums of up to 816 terms in another order move the last two digits
 
@@ -18,11 +21,24 @@ def close(came, expected, tolerance=PARITY):
 
 def test_prefix_mask_and_kv_match_reference(reference, reference_prefix):
     mask = reference_prefix.mask
-    assert torch.equal(mask, reference.io["mid.prefix_pad_mask"])
+    assert torch.equal(mask, reference.io["mid.prefix_pad_mask"])  # its first row has every token: nothing to drop
     valid = mask[:, None, ::16, None]
     for layer in (0, 2):
         close(reference_prefix.keys[layer][:, :, ::16] * valid, reference.io[f"mid.prefix_k.{layer}_s"] * valid)
         close(reference_prefix.values[layer][:, :, ::16] * valid, reference.io[f"mid.prefix_v.{layer}_s"] * valid)
+
+
+def test_packed_rows_match_reference(reference, reference_prefix):
+    """The rows behind the first have masked images and tokens: without the first, they are packed."""
+    io = reference.io
+    images = {c: (io[f"in.image.{c}"][1:].float() / 255 * 2 - 1).permute(0, 3, 1, 2) for c in REFERENCE_CAMERAS}
+    masks = {c: io[f"in.image_mask.{c}"][1:] for c in REFERENCE_CAMERAS}
+    with torch.no_grad():
+        packed = reference.model.encode(io["in.tokens"][1:].long(), io["in.token_mask"][1:], images, masks, None)
+        assert packed.mask.shape[1] == reference_prefix.mask[1:].sum(1).max() == 543
+        for i in range(5):
+            t = io["mid.time_grid"][i][None]
+            close(reference.model.velocity(packed, io["in.noise"][1:], t), io[f"out.v.noise_t{i}"][1:])
 
 
 def test_time_embedding_matches_reference(reference):
@@ -86,7 +102,7 @@ def velocity(model, prefix):
         return model.velocity(prefix, x, torch.full((len(prefix),), 0.5))
 
 
-def test_masked_tokens_and_cameras_can_be_dropped(nano):
+def test_masked_tokens_and_cameras_are_dropped(nano):
     tokens, mask = inputs()
     image, scene = torch.rand(3, 3, 64, 64), torch.randn(3, 6)
     with torch.no_grad():
@@ -98,9 +114,62 @@ def test_masked_tokens_and_cameras_can_be_dropped(nano):
             {"left": torch.ones(3, dtype=torch.bool), "wrist": torch.zeros(3, dtype=torch.bool)},
             scene,
         )
-    assert lean.mask.shape[1] == 16 + 4 + 7
-    assert padded.mask.shape[1] == 32 + 4 + 12
+    assert lean.mask.shape == padded.mask.shape == (3, 16 + 4 + 7)
+    assert lean.full
+    assert padded.full
     close(velocity(nano, padded), velocity(nano, lean))
+
+
+def test_masked_tokens_that_stay_change_nothing(nano):
+    """Rows of other lengths, cameras here and there: as each row alone, and as a trunk that nothing is dropped from."""
+    tokens, mask = inputs()
+    mask[1, 4:] = mask[2, 5:] = False
+    images = {"left": torch.rand(3, 3, 64, 64), "wrist": torch.rand(3, 3, 64, 64)}
+    there = {"left": torch.tensor([True, False, True]), "wrist": torch.tensor([False, False, True])}
+    scene = torch.randn(3, 6)
+    with torch.no_grad():
+        together = nano.encode(tokens, mask, images, there, scene)
+        assert together.mask.sum(1).tolist() == [16 + 4 + 7, 4 + 4, 32 + 4 + 5]
+        assert together.mask.shape[1] == 32 + 4 + 5
+        assert not together.full
+        for row in range(3):
+            own = {camera: image[row : row + 1] for camera, image in images.items() if there[camera][row]}
+            alone = nano.encode(tokens[row : row + 1], mask[row : row + 1], own, None, scene[row : row + 1])
+            assert alone.full
+            close(velocity(nano, together.repeat(torch.tensor([row]))), velocity(nano, alone))
+
+
+def test_packing_by_hand():
+    x = torch.arange(8.0).view(2, 4, 1)
+    mask = torch.tensor([[True, False, True, True], [False, True, False, False]])
+    packed, left, full = pack(x, mask)
+    assert packed[0, :, 0].tolist() == [0, 2, 3]
+    assert packed[1, 0, 0] == 5
+    assert left.tolist() == [[True, True, True], [True, False, False]]
+    assert not full
+    assert pack(x, torch.ones(2, 4, dtype=torch.bool))[0] is x
+    assert pack(x, mask.flip(0)[:1])[2]
+
+
+def test_attention_without_a_mask_equals_one_that_masks_nothing(nano):
+    with torch.no_grad():
+        prefix = nano.encode(*inputs(), None, None, torch.randn(3, 6))
+        assert prefix.full
+        close(velocity(nano, replace(prefix, full=False)), velocity(nano, prefix))
+
+
+def test_the_unread_tail_of_the_last_trunk_layer_is_not_computed(nano):
+    """Not a number anywhere in it would reach the prefix, the velocity or a gradient."""
+    before = velocity(nano, nano.encode(*inputs(), None, None, torch.ones(3, 6)))
+    weights = dict(nano.named_parameters())
+    unread = nano.unread()
+    assert {name.split(".")[3] for name in unread if "layers" in name} == {"attention", "mlp_norm", "mlp"}
+    with torch.no_grad():
+        for name in unread:
+            weights[name].fill_(math.nan)
+    after = velocity(nano, nano.encode(*inputs(), None, None, torch.ones(3, 6)))
+    assert after.isfinite().all()
+    assert before.shape == after.shape
 
 
 def test_each_part_of_the_prefix_moves_the_velocity(nano):
