@@ -35,11 +35,11 @@ from z1_agent.tokenizer import NanoTokenizer
 from z1_envs.datasets import read_demos
 from z1_envs.demos import Demonstrations
 from z1_envs.evaluate import EvalProtocol, Report, evaluate
-from z1_envs.kitchen.cameras import RenderError
 from z1_envs.kitchen.demos import collect
 from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
 from z1_envs.kitchen.scene import TRAIN
 from z1_envs.layout import CAMERAS, SCENE
+from z1_envs.opengl import RenderError
 
 MAX_EVAL_LANES = 64
 _LIBC = ctypes.CDLL(None)

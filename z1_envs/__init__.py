@@ -31,7 +31,7 @@ Where things are:
     episodes               what a dataset of recorded episodes offers
     robomimic, lerobot_v2  RoboCasa's own: v0.2's HDF5 files, v1.0's LeRobot folders
     dataset_check          the faults that are looked for
-    opengl                 which OpenGL backend MuJoCo can load here
+    opengl, canvas         which OpenGL backend MuJoCo can load here; drawing with it
     kitchen/               the embedded simulator, with scripted experts and their demonstrations
     robocasa/              the official one: adapters between its releases, assets; its envs are to come
 """

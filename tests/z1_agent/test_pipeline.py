@@ -30,8 +30,8 @@ from z1_agent.run import RL, SFT, Run, RunError, open_run
 from z1_agent.sft import SftConfig
 from z1_envs.evaluate import Report
 from z1_envs.kitchen import env as kitchen_env
-from z1_envs.kitchen.cameras import RenderError
 from z1_envs.kitchen.demos import collect
+from z1_envs.opengl import RenderError
 from z1_envs.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from z1_agent import checkpoint
 from z1_agent.checkpoint import CheckpointError
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import cpu
-from z1_envs.kitchen.cameras import MIN_PX
+from z1_envs.canvas import MIN_PX
 from z1_envs.kitchen.env import BACKEND, ObsMode
 
 

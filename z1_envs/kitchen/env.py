@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from z1_envs.actions import ActionCheck
 from z1_envs.arguments import check_whole
 from z1_envs.branch import BranchVectorEnv, check_groups
-from z1_envs.kitchen.cameras import MAX_PX, MIN_PX, Cameras
+from z1_envs.canvas import MAX_PX, MIN_PX
+from z1_envs.kitchen.cameras import Cameras
 from z1_envs.kitchen.lanes import KitchenLanes
 from z1_envs.kitchen.physics import LaneIndex
 from z1_envs.kitchen.scene import TRAIN, SceneOptions

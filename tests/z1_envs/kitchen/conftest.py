@@ -2,8 +2,9 @@
 
 import pytest
 
-from z1_envs.kitchen.cameras import Cameras, RenderError
+from z1_envs.kitchen.cameras import Cameras
 from z1_envs.kitchen.scene import make_scene
+from z1_envs.opengl import RenderError
 
 
 @pytest.fixture(scope="session")
