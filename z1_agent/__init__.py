@@ -12,6 +12,7 @@ prefix        what the action expert reads of an observation: keys and values; p
 pi05          the network: encode(observation) → Prefix, velocity(prefix, x, t)
 lora          low-rank adapters: a small change beside frozen weights
 flow          Flow-SDE and flow matching, pure functions of a velocity field
+sampler       sampling made fast: a loop that compiles, CUDA graphs
 policy        Policy protocol; Pi05Policy = observation + pi05 + flow
 tree          RolloutTree: decisions as arrays, parents before children
 rollout       growing a tree in a branching vector env
@@ -20,7 +21,7 @@ loss          clipped surrogate
 trainable     which tensors learn
 average       exponential moving average of the weights that learn
 checkpoint    save, load, resume: safetensors and a manifest
-sft           demonstrations → policy, until held-out success stops rising
+sft           demonstrations → policy, until a held-out score stops rising
 grpo          the loop: roll, judge, learn
 tensor_file   safetensors files, block by block
 openpi_names  tensor names of public checkpoints ↔ ours, and their precision
@@ -28,8 +29,11 @@ pretrained    public weights → a policy
 lerobot_policy  a policy → LeRobot's layout
 presets       the configuration of a whole training, and the named ones
 dataset       demonstrations on disk: collecting them, and what a training asks of them
+start         the policy that a training begins with: fresh, public weights, or a checkpoint
+backends      the envs of a training: embedded kitchen or official RoboCasa
 run           the directory of a training: what is in it, who may go on with it
 pipeline      demonstrations → SFT → evaluation → GRPO → evaluation, stage by stage
+finetune      SFT on a dataset alone, of public or own policies
 recording     films of a policy or of the expert
 result report curves   what was found: result.json, and one HTML page
 sb3           the same envs for Stable-Baselines3's algorithms

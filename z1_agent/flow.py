@@ -16,7 +16,7 @@ Axes: B batch, K denoising steps, H chunk length, A action width. A path is [B, 
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +28,9 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 EVERY_STEP = -1
 """The value of `index` for a path whose every step was random."""
+
+NO_STEP = -2
+"""The value of `index` for a path of the ordinary flow."""
 
 # Beta(1.5, 1) favours noisy times; the offset keeps t away from 0, where the target no longer depends on x.
 # Source: π0, arXiv 2410.24164, appendix B.
@@ -105,26 +108,46 @@ def sample(
     """A path [B, K+1, H, A] from `noise` [B, H, A], random at `index` (int64 [B], see `draw_index`), and its
     log-density [B] as `log_prob` defines it, without another velocity: the normal draws already tell it.
     """
+    draws = draw_steps(sde, noise, generator)
+    return walk(sde, velocity, noise, index, draws), log_prob_of_draws(sde, draws, index, executed=executed)
+
+
+def draw_steps(sde: FlowSDE, noise: Tensor, generator: torch.Generator) -> Tensor:
+    """The standard normal draws of the random steps from `noise` [B, H, A]: [K, B, H, A] for "all", [1, B, H, A] for
+    "one".
+    """
     num_draws = sde.num_steps if sde.stochastic == "all" else 1
-    draws = torch.randn((num_draws, *noise.shape), generator=generator, device=generator.device).to(noise.device)
-    path = walk(sde, velocity, noise, index, draws)
-    steps = _random_steps(sde, index)
+    return torch.randn((num_draws, *noise.shape), generator=generator, device=generator.device).to(noise.device)
+
+
+def log_prob_of_draws(sde: FlowSDE, draws: Tensor, index: Tensor, *, executed: Tensor) -> Tensor:
+    """The log-density [B], as `log_prob` defines it, of the path that `draws` (see `draw_steps`) make at `index`."""
     logprobs = []
-    for z, step in zip(draws, steps, strict=True):
+    for z, step in zip(draws, _random_steps(sde, index), strict=True):
         _, delta, sigma = _coefficients(sde, step)
         logprobs.append(_log_density(z, sigma * delta.sqrt(), executed))
-    return path, torch.stack(logprobs).sum(0)
+    return torch.stack(logprobs).sum(0)
 
 
 def walk(sde: FlowSDE, velocity: Velocity, noise: Tensor, index: Tensor, draws: Tensor) -> Tensor:
-    """The path of `sample` with its standard normal draws given: [K, B, H, A] for "all", [1, B, H, A] for
-    "one".
-    """
+    """The path of `sample` with its draws given (see `draw_steps`)."""
+    times = time_grid(sde.num_steps, noise.device)[:-1]
+    return walk_along(sde, [_at(velocity, t) for t in times], noise, index, draws)
+
+
+def _at(velocity: Velocity, t: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda x: velocity(x, t[None])
+
+
+def walk_along(
+    sde: FlowSDE, velocities: Sequence[Callable[[Tensor], Tensor]], noise: Tensor, index: Tensor, draws: Tensor
+) -> Tensor:
+    """As `walk`, with a velocity of x alone for each of the K times. Where `index` is NO_STEP, the ordinary flow."""
     grid = time_grid(sde.num_steps, noise.device)
     path = [noise]
-    for step in range(sde.num_steps):
+    for step, velocity in enumerate(velocities):
         x, t = path[-1], grid[step]
-        v = velocity(x, t[None])
+        v = velocity(x)
         mean, std = transition(sde, x, v, torch.full_like(index, step))
         chosen = ((index == step) | (index == EVERY_STEP)).view(-1, 1, 1)
         path.append(torch.where(chosen, mean + std * draws[step % len(draws)], x - (t - grid[step + 1]) * v))

@@ -20,6 +20,7 @@ from z1_agent.memory import micro_batches
 from z1_agent.observation import Normalizer, Observation, ObservationEncoder, take
 from z1_agent.pi05 import Pi05, Pi05Config, Prefix
 from z1_agent.precision import ComputeDtype, as_dtype
+from z1_agent.sampler import Graphs
 from z1_agent.tokenizer import PromptFormat, Tokenizer
 from z1_envs.layout import ACTION, CAMERAS
 
@@ -120,6 +121,7 @@ class Pi05Policy(nn.Module):
         reaches[: config.executed_len, : ACTION.width] = normalizer.action_moves
         self.register_buffer("_executed", torch.from_numpy(reaches), persistent=False)
         self._act_noise = torch.Generator().manual_seed(0)
+        self._graphs: Graphs | None = None
 
     @property
     def device(self) -> torch.device:
@@ -134,6 +136,15 @@ class Pi05Policy(nn.Module):
         self.model.compute_dtype = as_dtype(dtype)
         self.config = replace(self.config, compute_dtype=dtype)
 
+    def use_graphs(self) -> str:
+        """Sample by CUDA graphs from now on where the weights are on a GPU. Says in words what happens instead where
+        they are not.
+        """
+        if self.device.type != "cuda":
+            return f"CUDA graphs need a CUDA device; the policy is on {self.device} and samples without them"
+        self._graphs = Graphs(self.model, self.config.sde)
+        return f"sampling by CUDA graphs on {torch.cuda.get_device_name(self.device)}"
+
     def reset(self, seed: int) -> None:
         """Seed the noise that `act` starts from."""
         self._act_noise.manual_seed(seed)
@@ -141,16 +152,17 @@ class Pi05Policy(nn.Module):
     def encode(self, observation: Observation) -> Prefix:
         """The prefix of B observations, in the autograd graph where the vision-language model trains."""
         inputs = self._read(observation, self.device)
-        return self.model.encode(inputs.tokens, inputs.token_mask, inputs.images, None, inputs.scene)
+        runner = None if torch.is_grad_enabled() else self._graphs
+        return self.model.encode(inputs.tokens, inputs.token_mask, inputs.images, None, inputs.scene, runner)
 
     @torch.no_grad()
     def sample(self, prefix: Prefix, generator: torch.Generator) -> Sample:
         """One random decision per row of `prefix`."""
         index = flow.draw_index(self.config.sde, len(prefix), generator).to(self.device)
         noise = self._noise(len(prefix), generator)
-        path, logprob = flow.sample(
-            self.config.sde, self._velocity(prefix), noise, index, generator, executed=self._executed
-        )
+        draws = flow.draw_steps(self.config.sde, noise, generator)
+        path = self._walk(prefix, noise, index, draws)
+        logprob = flow.log_prob_of_draws(self.config.sde, draws, index, executed=self._executed)
         return Sample(self._env_chunk(path[:, -1]), path, index, logprob)
 
     def log_prob(self, observation_or_prefix: Observation | Prefix, path: Tensor, index: Tensor) -> Tensor:
@@ -208,7 +220,8 @@ class Pi05Policy(nn.Module):
         """The chunk float32 [B, E, 12] to execute, by the ordinary flow from fresh noise."""
         prefix = self.encode(observation)
         noise = self._noise(len(prefix), self._act_noise)
-        return self._env_chunk(flow.sample_ode(self._velocity(prefix), noise, self.config.sde.num_steps))
+        index = torch.full((len(noise),), flow.NO_STEP, device=noise.device)
+        return self._env_chunk(self._walk(prefix, noise, index, torch.zeros_like(noise)[None])[:, -1])
 
     def _prefix(self, observation_or_prefix: Observation | Prefix) -> Prefix:
         if isinstance(observation_or_prefix, Prefix):
@@ -216,7 +229,13 @@ class Pi05Policy(nn.Module):
         return self.encode(observation_or_prefix)
 
     def _velocity(self, prefix: Prefix) -> flow.Velocity:
-        return lambda x, t: self.model.velocity(prefix, x, t)
+        field = self.model.field(prefix)
+        return lambda x, t: field(x, self.model.modulations(t))
+
+    def _walk(self, prefix: Prefix, noise: Tensor, index: Tensor, draws: Tensor) -> Tensor:
+        if self._graphs is not None:
+            return self._graphs.walk(prefix, noise, index, draws)
+        return flow.walk(self.config.sde, self._velocity(prefix), noise, index, draws)
 
     def _noise(self, batch: int, generator: torch.Generator) -> Tensor:
         shape = (batch, self.config.model.chunk_len, self.config.model.action_width)
