@@ -17,7 +17,10 @@ class MovingAverage:
 
     def __init__(self, model: nn.Module, selected: Selection, weights: Mapping[str, Tensor] | None = None) -> None:
         names = [name for group in selected.names.values() for name in group]
-        self.weights = weights_of(model, names) if weights is None else dict(weights)
+        current = dict(model.named_parameters())
+        # From a checkpoint they come on the CPU, wherever the network is.
+        given = None if weights is None else {name: value.to(current[name].device) for name, value in weights.items()}
+        self.weights = weights_of(model, names) if given is None else given
 
     @torch.no_grad()
     def update(self, model: nn.Module, decay: float) -> None:

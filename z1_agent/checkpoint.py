@@ -116,6 +116,19 @@ def exists(path: Path) -> bool:
     return path.exists()
 
 
+def read_config(path: Path) -> PolicyConfig:
+    """What the checkpoint `path` says its policy is; its other files are not looked at.
+
+    Raises CheckpointError where there is no manifest that this program reads.
+    """
+    path = Path(path)
+    _finish_interrupted(path)
+    try:
+        return _policy_config(_read_manifest(path)["policy"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path / MANIFEST_FILE} is damaged: {error!r}; take another checkpoint") from error
+
+
 def load(path: Path, *, data: DataFormat | None = None) -> Checkpoint:
     """The checkpoint in the directory `path`, on the CPU, weights in the precision they were saved in.
 

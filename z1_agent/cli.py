@@ -20,21 +20,36 @@ from z1_agent.commands.assets import Assets
 from z1_agent.commands.demos import Demos
 from z1_agent.commands.doctor import Doctor
 from z1_agent.commands.evaluate import Eval
+from z1_agent.commands.export import Export
 from z1_agent.commands.listing import List
 from z1_agent.commands.record import Record
 from z1_agent.commands.serve import Serve
+from z1_agent.commands.sft import Sft
 from z1_agent.commands.train import Train
 from z1_agent.commands.work import INTERRUPTED
-from z1_agent.presets import PRESETS, TrainConfig, cpu
+from z1_agent.lerobot_policy import ExportError
+from z1_agent.paligemma_tokenizer import TokenizerError
+from z1_agent.presets import PRESETS, FineTuneConfig, TrainConfig, cpu, fine_tuning, on_backend
+from z1_agent.pretrained import PretrainedError
 from z1_agent.run import RunError
+from z1_agent.start import policy_defaults
 from z1_envs.demos import DemosError
 from z1_envs.opengl import RenderError
 from z1_envs.robocasa.versions import RoboCasaError
 from z1_envs.tasks import TASKS
 
-_REFUSALS = (RunError, CheckpointError, DemosError, RenderError, RoboCasaError)
+_REFUSALS = (
+    RunError,
+    CheckpointError,
+    DemosError,
+    RenderError,
+    RoboCasaError,
+    PretrainedError,
+    TokenizerError,
+    ExportError,
+)
 
-Command = Train | Eval | Record | Demos | Serve | Assets | List | Doctor
+Command = Train | Sft | Eval | Record | Demos | Serve | Export | Assets | List | Doctor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,20 +70,46 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(words: list[str]) -> Command:
-    """Twice where a training is wanted: the defaults of its flags depend on its task and preset."""
-    command = _parse_with(words, cpu(next(iter(TASKS))))
+    """Twice where a training is wanted: the defaults of its flags depend on its task and preset. Those of backend and
+    policy are looked for in the words: without their defaults flags might not fit each other.
+    """
+    is_training = words[:1] == ["train"]
+    config = cpu(next(iter(TASKS)))
+    command = _parse_with(words, _adapted(config, words) if is_training else config)
     if isinstance(command, Train):
-        command = _parse_with(words, PRESETS[command.preset](command.task))
+        command = _parse_with(words, _adapted(PRESETS[command.preset](command.task), words))
     return command
 
 
+def _adapted(config: TrainConfig, words: list[str]) -> TrainConfig:
+    backend, policy = _value_of(words, "--backend"), _value_of(words, "--policy")
+    if backend is not None:
+        config = on_backend(config, backend)
+    return config if policy is None else policy_defaults(config, policy)
+
+
+def _value_of(words: list[str], flag: str) -> str | None:
+    """The last value that `words` give to `flag`, as "--flag value" or "--flag=value"."""
+    value = None
+    for word, following in zip(words, [*words[1:], None], strict=True):
+        if word == flag:
+            value = following
+        elif word.startswith(f"{flag}="):
+            value = word.removeprefix(f"{flag}=")
+    return value
+
+
 def _parse_with(words: list[str], config: TrainConfig) -> Command:
+    learning = fine_tuning(is_given=_value_of(words, "--policy") is not None)
+    fine_tune = FineTuneConfig(data=tyro.MISSING, sft=learning)
     commands = (
         Annotated[Train, subcommand("train", default=Train(task=tyro.MISSING, config=config))]
+        | Annotated[Sft, subcommand("sft", default=Sft(config=fine_tune))]
         | Annotated[Eval, subcommand("eval")]
         | Annotated[Record, subcommand("record")]
         | Annotated[Demos, subcommand("demos")]
         | Annotated[Serve, subcommand("serve")]
+        | Annotated[Export, subcommand("export")]
         | Annotated[Assets, subcommand("assets")]
         | Annotated[List, subcommand("list")]
         | Annotated[Doctor, subcommand("doctor")]

@@ -11,7 +11,8 @@ import time
 from typing import Any
 
 from z1_agent.average import put
-from z1_agent.pipeline import collect_demonstrations, eval_envs, eval_protocol, new_policy, stream_seed
+from z1_agent.backends import eval_envs
+from z1_agent.pipeline import collect_demonstrations, new_policy, protocol, stream_seed
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import TrainConfig
 from z1_agent.result import as_rate
@@ -39,11 +40,11 @@ def more_sft(run: Run, config: TrainConfig) -> dict[str, Any]:
     fresh = eval_envs(config, None, config.eval_episodes)
 
     def validate(candidate: Pi05Policy) -> float:
-        return evaluate(candidate, held_out, eval_protocol(config, "validation", config.validation_episodes)).rate
+        return evaluate(candidate, held_out, protocol(config, "validation", config.validation_episodes)).rate
 
     def judge(weights: dict[str, Any]) -> dict[str, Any]:
         put(policy.model, weights)
-        report = evaluate(policy, fresh, eval_protocol(config, "evaluation", config.eval_episodes))
+        report = evaluate(policy, fresh, protocol(config, "evaluation", config.eval_episodes))
         paired = dataclasses.asdict(compare(report, rl))
         return as_rate(report) | {"grpo_against_it": paired}
 
@@ -58,8 +59,8 @@ def more_sft(run: Run, config: TrainConfig) -> dict[str, Any]:
     )
     return {
         "cpu_seconds": time.process_time() - start,
-        "rounds": len(progress.success),
-        "held_out": progress.success,
+        "rounds": len(progress.score),
+        "held_out": progress.score,
         "last": judge(progress.average),
         "best": judge(progress.best),
     }

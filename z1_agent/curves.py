@@ -21,7 +21,9 @@ def figures(log: Sequence[dict[str, Any]]) -> dict[str, str]:
     rounds = [line for line in log if line["stage"] == SFT]
     iterations = [line for line in log if line["stage"] == RL]
     made: dict[str, str] = {}
-    if rounds:
+    if rounds and "held_out_loss" in rounds[0]:
+        made["Flow-matching loss of each round"] = _draw(lambda axes: _losses(axes, rounds))
+    elif rounds:
         made["Held-out success after each SFT round"] = _draw(lambda axes: _sft(axes, rounds))
     if iterations:
         made["Success of GRPO rollouts"] = _draw(lambda axes: _success(axes, iterations))
@@ -65,6 +67,17 @@ def _sft(axes: Axes, rounds: Sequence[dict[str, Any]]) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("round")
+
+
+def _losses(axes: Axes, rounds: Sequence[dict[str, Any]]) -> None:
+    x = _column(rounds, "round") + 1
+    axes.plot(x, _column(rounds, "loss"), color=BLUE, marker="o", markersize=4, label="learned from")
+    if rounds[0]["held_out_loss"] is not None:
+        axes.plot(x, _column(rounds, "held_out_loss"), color=GREEN, marker="o", markersize=4, label="held out")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("round")
+    axes.legend(frameon=False, fontsize=8, loc="best")
 
 
 def _success(axes: Axes, iterations: Sequence[dict[str, Any]]) -> None:

@@ -5,15 +5,17 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from z1_agent.console import Bar
-from z1_agent.presets import TrainConfig
+from z1_agent.presets import FineTuneConfig, TrainConfig
 from z1_agent.run import origin
-from z1_envs.datasets import read_header
-from z1_envs.demos import DemosError
+from z1_envs.datasets import read_demos, read_header, tasks_of
+from z1_envs.demos import Demonstrations, DemosError
 from z1_envs.kitchen.demos import collect_parts
 from z1_envs.kitchen.env import BACKEND, ObsMode
+from z1_envs.lerobot import VECTORS
 from z1_envs.lerobot_writer import write_lerobot
 
 
@@ -82,3 +84,74 @@ def with_dataset(config: TrainConfig) -> TrainConfig:
     sft = dataclasses.replace(config.sft, num_demos=header.num_episodes)
     about = {"demos": str(path), "demos_digest": header.digest, "demos_backend": header.backend}
     return dataclasses.replace(config, **about, sft=sft)
+
+
+def with_data(config: FineTuneConfig) -> FineTuneConfig:
+    """`config` with what its dataset says of itself: full path, task, digest and backend.
+
+    Raises DemosError for a dataset that is missing, broken or empty, that lacks the task, or shows several where none
+    is chosen, and where no episode is left to hold out.
+    """
+    path = Path(config.data).resolve()
+    tasks = tasks_of(path)
+    if config.task is None and len(tasks) != 1:
+        raise DemosError(f"{path} shows {', '.join(tasks) or 'no task'}; choose one with --task")
+    task = tasks[0] if config.task is None else config.task
+    header = read_header(path, task)
+    if header.task != task:
+        raise DemosError(f"{path} shows {header.task}, --task is {task}")
+    if header.num_episodes == 0:
+        raise DemosError(f"{path} holds no episodes; give a dataset that is not empty")
+    if header.num_episodes == 1 and config.held_out:
+        raise DemosError(
+            f"{path} holds one episode, so none can be held out; give more, or --held-out 0 with --max-rounds"
+        )
+    about = {"data": str(path), "data_digest": header.digest, "data_backend": header.backend}
+    return dataclasses.replace(config, **about, task=task)
+
+
+def learned_on(config: FineTuneConfig) -> tuple[str, str]:
+    """Task and backend of the dataset, which `with_data` has found."""
+    assert config.task is not None
+    assert config.data_backend is not None
+    return config.task, config.data_backend
+
+
+def read_finite(config: FineTuneConfig) -> Demonstrations:
+    """The dataset of `config`. Raises DemosError where it is broken, or holds a number that is none."""
+    path = Path(config.data)
+    demos = read_demos(path, learned_on(config)[0])
+    vectors = {"action": demos.actions} | {key: demos.observation[key] for key in VECTORS if key in demos.observation}
+    for name, values in vectors.items():
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            episode = int(demos.episode[bad[0]])
+            step = int(bad[0] - np.searchsorted(demos.episode, episode))
+            raise DemosError(
+                f"{path}, episode {episode}, step {step}: {name} is {values[bad[0]].tolist()} ({len(bad)} such steps); "
+                f"leave that episode out"
+            )
+    return demos
+
+
+def split_episodes(demos: Demonstrations, share: float) -> tuple[Demonstrations, Demonstrations | None]:
+    """`demos` without its last episodes, and those: `share` of all, but one at least of each; None for a share of 0.
+
+    The last ones, so that no picture is copied.
+    """
+    if share == 0:
+        return demos, None
+    num_held_out = min(max(1, round(share * demos.num_episodes)), demos.num_episodes - 1)
+    first = demos.num_episodes - num_held_out
+    step = int(np.searchsorted(demos.episode, first))
+    return _episodes(demos, slice(0, step), slice(0, first)), _episodes(demos, slice(step, None), slice(first, None))
+
+
+def _episodes(demos: Demonstrations, steps: slice, episodes: slice) -> Demonstrations:
+    return dataclasses.replace(
+        demos,
+        observation={key: values[steps] for key, values in demos.observation.items()},
+        actions=demos.actions[steps],
+        episode=demos.episode[steps] - (episodes.start or 0),
+        seeds=demos.seeds[episodes],
+    )

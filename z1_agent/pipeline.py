@@ -1,7 +1,8 @@
 """A whole training: demonstrations → SFT → evaluation → GRPO → evaluation on the same episodes → result and report.
 
-Every stage leaves a file, and starts from the files that are there: a run that was stopped goes on bit for bit.
-Demonstrations, validation, training, evaluation and films draw their episodes from seeds of their own.
+Where a trained policy is given, its evaluation is the first stage. Every stage leaves a file, and starts from the files
+that are there: a run that was stopped goes on bit for bit. Demonstrations, validation, training, evaluation and films
+draw their episodes from seeds of their own.
 """
 
 import ctypes
@@ -11,47 +12,44 @@ import time
 from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-import torch
 from rich.console import Console
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from z1_agent import checkpoint
+from z1_agent.backends import backend_name, eval_envs, eval_protocol, make_envs
 from z1_agent.checkpoint import TrainerState
 from z1_agent.console import Bar, StopRequest
 from z1_agent.grpo import IterationLog, train_grpo
-from z1_agent.observation import Normalizer
 from z1_agent.pi05 import pi05_nano
 from z1_agent.policy import Pi05Policy, PolicyConfig
-from z1_agent.presets import TrainConfig
+from z1_agent.presets import FineTuneConfig, TrainConfig
 from z1_agent.recording import Films, film_policy
 from z1_agent.report import write_report
 from z1_agent.result import make_result, peak_memory
 from z1_agent.run import DEMONSTRATIONS, EVAL_RL, EVAL_SFT, RL, SFT, Run, write_text
 from z1_agent.sft import SftProgress, train_sft
-from z1_agent.tokenizer import NanoTokenizer
+from z1_agent.start import begin_trying, fresh_policy, statistics
 from z1_envs.datasets import read_demos
 from z1_envs.demos import Demonstrations
 from z1_envs.evaluate import EvalProtocol, Report, evaluate
 from z1_envs.kitchen.demos import collect
-from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
-from z1_envs.kitchen.scene import TRAIN
 from z1_envs.layout import CAMERAS, SCENE
 from z1_envs.opengl import RenderError
 
-MAX_EVAL_LANES = 64
+Config = TypeVar("Config", TrainConfig, FineTuneConfig)
 _LIBC = ctypes.CDLL(None)
 _RECENT = 10  # iterations in the moving average of the live line
 
 
 @dataclass
-class Training:
+class Training(Generic[Config]):
     """A run under way. num_threads: of the physics, None for all cores; results do not depend on it."""
 
     run: Run
-    config: TrainConfig
+    config: Config
     console: Console
     stop: StopRequest
     num_threads: int | None = None
@@ -64,7 +62,7 @@ class Training:
         self.run.append_log({"stage": stage, **values, **self.clock.lap(), "peak_memory_bytes": peak_memory()})
 
 
-def train(training: Training) -> dict[str, Any]:
+def train(training: Training[TrainConfig]) -> dict[str, Any]:
     """Runs what is left of all stages; returns what result.json holds. Afterwards the run is no longer held.
 
     Raises Stopped once a wanted stop has left everything on disk.
@@ -75,13 +73,16 @@ def train(training: Training) -> dict[str, Any]:
         training.run.let_go()
 
 
-def _train(training: Training) -> dict[str, Any]:
+def _train(training: Training[TrainConfig]) -> dict[str, Any]:
     run = training.run
     with training.stop.listen(training.console):
         if not run.result.exists():
-            _warn_of_other_commits(training)
+            warn_of_other_commits(training)
             with SummaryWriter(run.events) as events:
-                policy = _learn_from_demonstrations(training, events)
+                if training.config.policy is None:
+                    policy = _learn_from_demonstrations(training, events)
+                else:
+                    policy = begin_trying(training.config).to(training.config.device)
                 before = _evaluation(training, policy, EVAL_SFT)
                 policy = _improve_by_trying(training, policy, events)
                 after = _evaluation(training, policy, EVAL_RL)
@@ -93,14 +94,18 @@ def _train(training: Training) -> dict[str, Any]:
     return json.loads(run.result.read_text(encoding="utf-8"))
 
 
-def _warn_of_other_commits(training: Training) -> None:
+def warn_of_other_commits(training: Training[Any]) -> None:
+    """Says so where the run was begun with another commit."""
     commits = training.run.about().get("commits", [])
     if commits:
         training.console.print(f"Begun with commit {commits[0]}, gone on with {', '.join(map(str, commits[1:]))}")
 
 
-def _film(training: Training) -> None:
+def _film(training: Training[TrainConfig]) -> None:
     run, config = training.run, training.config
+    if config.backend != "kitchen":
+        training.console.print("No videos: the embedded kitchen alone can be filmed")
+        return
     films = Films(
         task=config.task,
         horizon=config.horizon,
@@ -121,41 +126,43 @@ def stream_seed(seed: int, name: str) -> int:
     return (int(high) << 32 | int(low)) >> 2
 
 
-def _learn_from_demonstrations(training: Training, events: SummaryWriter) -> Pi05Policy:
+def _learn_from_demonstrations(training: Training[TrainConfig], events: SummaryWriter) -> Pi05Policy:
     run, config = training.run, training.config
     if checkpoint.exists(run.sft_checkpoint):
-        return checkpoint.load_policy(run.sft_checkpoint)
+        return checkpoint.load_policy(run.sft_checkpoint).to(config.device)
     demos = _demonstrations(training)
     policy, resume = new_policy(config, demos), None
     if checkpoint.exists(run.checkpoint):
         saved = checkpoint.load(run.checkpoint)
         policy, resume = saved.policy, saved.trainer
-    first = len(resume.values["success"]) if resume is not None else 0
+    policy = policy.to(config.device)
+    backend = backend_name(config)
+    first = len(resume.values["score"]) if resume is not None else 0
     run.keep_log(lambda line: line["stage"] == DEMONSTRATIONS or line["round"] < first)
     envs = eval_envs(config, training.num_threads, config.validation_episodes)
     steps: list[int] = []
 
     def validate(candidate: Pi05Policy) -> float:
-        report = evaluate(candidate, envs, eval_protocol(config, "validation", config.validation_episodes))
+        report = evaluate(candidate, envs, protocol(config, "validation", config.validation_episodes))
         steps.append(int(report.elapsed.sum()))
         return report.rate
 
     with Bar(training.console, "SFT", total=config.sft.max_rounds, done=first) as bar:
 
         def on_round(progress: SftProgress, state) -> bool:
-            last = len(progress.success) - 1
-            values = {"round": last, "success": progress.success[last], "loss": progress.loss[last]}
+            last = len(progress.score) - 1
+            values = {"round": last, "success": progress.score[last], "loss": progress.loss[last]}
             training.record(SFT, {**values, "env_steps": steps[-1]})
-            _plot(events, SFT, last, values)
-            checkpoint.save(run.checkpoint, policy, task=config.task, backend=BACKEND, trainer=state())
-            bar.update(last + 1, f"held-out success {values['success']:.0%}, best {max(progress.success):.0%}")
+            plot(events, SFT, last, values)
+            checkpoint.save(run.checkpoint, policy, task=config.task, backend=backend, trainer=state())
+            bar.update(last + 1, f"held-out success {values['success']:.0%}, best {max(progress.score):.0%}")
             return not training.stop.made
 
         seed = stream_seed(config.seed, "SFT")
         train_sft(policy, demos, config.sft, seed=seed, validate=validate, on_round=on_round, resume=resume)
     envs.close()
     training.stop.check()
-    checkpoint.save(run.sft_checkpoint, policy, task=config.task, backend=BACKEND)
+    checkpoint.save(run.sft_checkpoint, policy, task=config.task, backend=backend)
     return policy
 
 
@@ -174,7 +181,7 @@ def collect_demonstrations(config: TrainConfig) -> Demonstrations:
     )
 
 
-def _demonstrations(training: Training) -> Demonstrations:
+def _demonstrations(training: Training[TrainConfig]) -> Demonstrations:
     training.run.keep_log(lambda line: line["stage"] != DEMONSTRATIONS)  # collected again by whoever needs them
     training.clock.lap()
     demos = collect_demonstrations(training.config)
@@ -187,8 +194,6 @@ def _demonstrations(training: Training) -> Demonstrations:
 def new_policy(config: TrainConfig, demos: Demonstrations) -> Pi05Policy:
     """The policy that `config` starts from, normalised by `demos`; the same each time."""
     sees = config.obs == "pixels"
-    scene = None if sees else demos.observation["scene"]
-    normalizer = Normalizer.fit(demos.observation["state"], demos.actions, scene)
     width = 0 if sees else SCENE.width
     model = pi05_nano(chunk_len=config.chunk_len, scene_width=width, vision=sees, image_px=config.image_px)
     cameras = tuple(CAMERAS) if sees else ()
@@ -199,28 +204,20 @@ def new_policy(config: TrainConfig, demos: Demonstrations) -> Pi05Policy:
         cameras=cameras,
         compute_dtype=config.compute_dtype,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(config.seed, "weights"))
-        return Pi05Policy(parts, normalizer, NanoTokenizer())
+    return fresh_policy(parts, statistics(demos, with_scene=not sees), seed=stream_seed(config.seed, "weights"))
 
 
-def _improve_by_trying(training: Training, policy: Pi05Policy, events: SummaryWriter) -> Pi05Policy:
+def _improve_by_trying(training: Training[TrainConfig], policy: Pi05Policy, events: SummaryWriter) -> Pi05Policy:
     run, config = training.run, training.config
     resume: TrainerState | None = None
-    saved = checkpoint.load(run.checkpoint)
-    if saved.trainer is not None and saved.trainer.values["stage"] == "grpo":
-        policy, resume = saved.policy, saved.trainer
+    saved = checkpoint.load(run.checkpoint) if checkpoint.exists(run.checkpoint) else None
+    if saved is not None and saved.trainer is not None and saved.trainer.values["stage"] == "grpo":
+        policy, resume = saved.policy.to(config.device), saved.trainer
     first = 0 if resume is None else resume.values["iteration"] + 1
     run.keep_log(lambda line: line["stage"] != RL or line["iteration"] < first)
-    envs = KitchenVectorEnv(
-        config.task,
-        num_envs=config.grpo.num_groups * config.grpo.group_size,
-        group_size=config.grpo.group_size,
-        obs=config.obs,
-        image_px=config.image_px,
-        horizon=config.horizon,
-        num_threads=training.num_threads,
-    )
+    lanes = config.grpo.num_groups * config.grpo.group_size
+    envs = make_envs(config, num_envs=lanes, group_size=config.grpo.group_size, num_threads=training.num_threads)
+    backend = backend_name(config)
     total = config.grpo.num_iterations
     recent: deque[float] = deque(maxlen=_RECENT)
     env_steps = sum(line["env_steps"] for line in run.log() if line["stage"] == RL)
@@ -230,10 +227,10 @@ def _improve_by_trying(training: Training, policy: Pi05Policy, events: SummaryWr
         def on_iteration(log: IterationLog, state) -> bool:
             nonlocal env_steps
             training.record(RL, asdict(log))
-            _plot(events, RL, log.iteration, asdict(log) | asdict(log.groups))
+            plot(events, RL, log.iteration, asdict(log) | asdict(log.groups))
             done = log.iteration + 1
             if training.stop.made or done == total or done % config.checkpoint_every == 0:
-                checkpoint.save(run.checkpoint, policy, task=config.task, backend=BACKEND, trainer=state())
+                checkpoint.save(run.checkpoint, policy, task=config.task, backend=backend, trainer=state())
             _return_freed_memory()
             recent.append(log.success)
             env_steps += log.env_steps
@@ -259,7 +256,7 @@ def _live(log: IterationLog, success: float, env_steps: int) -> str:
     return f"success {success:.0%}  {counts}"
 
 
-def _evaluation(training: Training, policy: Pi05Policy, stage: str) -> Report:
+def _evaluation(training: Training[TrainConfig], policy: Pi05Policy, stage: str) -> Report:
     run, config = training.run, training.config
     file = run.eval_sft if stage == EVAL_SFT else run.eval_rl
     if file.exists():
@@ -267,15 +264,14 @@ def _evaluation(training: Training, policy: Pi05Policy, stage: str) -> Report:
     run.keep_log(lambda line: line["stage"] != stage)  # of an evaluation whose report was lost
     training.clock.lap()
     envs = eval_envs(config, training.num_threads, config.eval_episodes)
-    with Bar(
-        training.console, f"Evaluate {stage.removeprefix('eval_').upper()}", total=config.eval_episodes, done=0
-    ) as bar:
+    what = "policy" if config.policy is not None and stage == EVAL_SFT else stage.removeprefix("eval_").upper()
+    with Bar(training.console, f"Evaluate {what}", total=config.eval_episodes, done=0) as bar:
 
         def progress(done: int, _total: int, successes: int) -> None:
             training.stop.check()
             bar.update(done, f"success {successes / max(done, 1):.0%}")
 
-        report = evaluate(policy, envs, eval_protocol(config, "evaluation", config.eval_episodes), progress=progress)
+        report = evaluate(policy, envs, protocol(config, "evaluation", config.eval_episodes), progress=progress)
     envs.close()
     training.record(stage, {"success": report.rate, "env_steps": int(report.elapsed.sum())})
     write_text(file, report.to_json())
@@ -284,34 +280,13 @@ def _evaluation(training: Training, policy: Pi05Policy, stage: str) -> Report:
     return report
 
 
-def eval_envs(config: TrainConfig, num_threads: int | None, num_episodes: int) -> KitchenVectorEnv:
-    """Lanes to evaluate `num_episodes` in, each with a scene of its own."""
-    return KitchenVectorEnv(
-        config.task,
-        num_envs=min(MAX_EVAL_LANES, num_episodes),
-        obs=config.obs,
-        image_px=config.image_px,
-        horizon=config.horizon,
-        num_threads=num_threads,
-    )
+def protocol(config: TrainConfig, name: str, num_episodes: int) -> EvalProtocol:
+    """The protocol `name`, whose episodes nothing else of the training sees."""
+    return eval_protocol(config, name, num_episodes, stream_seed(config.seed, name))
 
 
-def eval_protocol(config: TrainConfig, name: str, num_episodes: int) -> EvalProtocol:
-    return EvalProtocol(
-        name=f"z1-train {name}",
-        version=2,
-        task=config.task,
-        backend=BACKEND,
-        split=TRAIN.name,
-        obs=config.obs,
-        num_episodes=num_episodes,
-        seed=stream_seed(config.seed, name),
-        horizon=config.horizon,
-        chunk_len=config.executed_len,
-    )
-
-
-def _plot(events: SummaryWriter, stage: str, step: int, values: dict[str, Any]) -> None:
+def plot(events: SummaryWriter, stage: str, step: int, values: dict[str, Any]) -> None:
+    """The numbers among `values`, for TensorBoard."""
     for name, value in values.items():
         if isinstance(value, (int, float)) and name not in ("round", "iteration"):
             events.add_scalar(f"{stage}/{name}", value, step)

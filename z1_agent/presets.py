@@ -1,21 +1,24 @@
-"""The configuration of a whole training, and the named ones."""
+"""The configurations of `z1 train`, with the named ones, and of `z1 sft`."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
-from tyro.conf import Suppress
+from tyro.conf import Suppress, arg
 
 from z1_agent.flow import FlowSDE
 from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import NANO_PATCH
 from z1_agent.precision import ComputeDtype, as_dtype
 from z1_agent.rollout import LinearTrunk
-from z1_agent.sft import SftConfig
+from z1_agent.sft import SftConfig, SupervisedConfig
 from z1_envs.canvas import MAX_PX, MIN_PX
 from z1_envs.kitchen.env import ObsMode
+from z1_envs.robocasa.compat import check_installed
 from z1_envs.tasks import get_task
+
+Backend = Literal["kitchen", "robocasa"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,9 @@ class TrainConfig:
     checkpoint_every: GRPO iterations between checkpoints. demos: dataset to learn from, of `z1 demos` or of RoboCasa
     (an HDF5 file of v0.2, a LeRobot folder of v1.0); by default the expert is asked, sft.num_demos times with
     sft.demo_noise. demos_digest, demos_backend: which dataset that was, and what it was recorded on.
+    backend: the embedded kitchen, or the official RoboCasa. policy: checkpoint to begin with instead of demonstrations
+    and SFT, a directory or a name on the Hugging Face hub; policy_digest: which one that was. device: where the network
+    computes, such as "cuda".
 
     Raises ValueError for an unknown task, for counts below 1, and for images that the network's
     patches do not tile.
@@ -52,6 +58,10 @@ class TrainConfig:
     demos: str | None = None
     demos_digest: Suppress[str | None] = None
     demos_backend: Suppress[str | None] = None
+    backend: Backend = "kitchen"
+    policy: str | None = None
+    policy_digest: Suppress[str | None] = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", get_task(self.task).name)
@@ -67,7 +77,7 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 1, got {count}; give a larger number")
         if self.obs == "pixels" and not MIN_PX <= self.image_px <= MAX_PX:
             raise ValueError(f"image_px must lie in {MIN_PX}..{MAX_PX}, got {self.image_px}")
-        if self.obs == "pixels" and self.image_px % NANO_PATCH:
+        if self.obs == "pixels" and self.policy is None and self.image_px % NANO_PATCH:
             raise ValueError(
                 f"image_px must be a multiple of {NANO_PATCH}, the side of the network's patches, got {self.image_px}"
             )
@@ -117,6 +127,83 @@ def smoke(task: str) -> TrainConfig:
         eval_episodes=16,
         checkpoint_every=2,
     )
+
+
+def on_backend(config: TrainConfig, backend: str) -> TrainConfig:
+    """`config` with the defaults of `backend`: the official RoboCasa gives images alone, and has its own horizons.
+
+    Raises RoboCasaError where it is not installed, ValueError where it lacks the task.
+    """
+    if backend != "robocasa":
+        return config
+    version = check_installed().version
+    if config.task not in version.tasks:
+        raise ValueError(f"RoboCasa {version.name} has no {config.task}; take another task, or --backend kitchen")
+    horizon = version.tasks[config.task].horizon
+    return dataclasses.replace(config, backend="robocasa", obs="pixels", horizon=horizon)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneConfig:
+    """Everything that decides what supervised fine-tuning on a dataset does. None: as the policy has it.
+
+    data: dataset of `z1 demos` or of RoboCasa (an HDF5 file of v0.2, a LeRobot folder of v1.0). task: of its tasks,
+    needed where it shows several. policy: what to begin with, by default a fresh nano: a checkpoint of this program, or
+    π0.5's public weights in openpi's or LeRobot's layout; a folder, a .safetensors file or a name on the Hugging Face
+    hub. tokenizer: PaliGemma's tokenizer.model for public weights, by default the hub's.
+
+    cameras: which images the policy reads, in the order of its prefix. prompt_format: "state" with the state in the
+    prompt, "text" without. chunk_len: actions that it predicts at once; executed_len: how many of them are carried out
+    [steps]. denoising_steps: of the flow. statistics: normalise by those of the "data" (the default, but for a
+    checkpoint of this program) or those that the "policy" brings.
+
+    held_out: share of the dataset's episodes, its last ones, that are not learned from; their flow-matching loss ends
+    the training. With 0 it ends after max_rounds. validation_steps: how many held-out steps that loss is taken over.
+    data_digest, data_backend, policy_digest: what those were.
+
+    Raises ValueError where a value makes no sense.
+    """
+
+    task: str | None = None
+    seed: Suppress[int] = 0
+    data: str
+    policy: str | None = None
+    tokenizer: str | None = None
+    cameras: tuple[str, ...] | None = None
+    prompt_format: Literal["state", "text"] | None = None
+    chunk_len: int | None = None
+    executed_len: int | None = None
+    denoising_steps: int | None = None
+    compute_dtype: ComputeDtype | None = None
+    statistics: Literal["data", "policy"] | None = None
+    held_out: float = 0.1
+    validation_steps: int = 512
+    device: str = "cpu"
+    sft: Annotated[SupervisedConfig, arg(name="")] = field(default_factory=SupervisedConfig)
+    data_digest: Suppress[str | None] = None
+    data_backend: Suppress[str | None] = None
+    policy_digest: Suppress[str | None] = None
+
+    def __post_init__(self) -> None:
+        if self.task is not None:
+            object.__setattr__(self, "task", get_task(self.task).name)
+        for name in ("chunk_len", "executed_len", "denoising_steps", "validation_steps"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}; give a larger number")
+        if not 0 <= self.held_out <= 0.5:
+            raise ValueError(f"held_out is a share of the episodes and lies in [0, 0.5], got {self.held_out}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.policy is None and (self.tokenizer, self.statistics) not in ((None, None), (None, "data")):
+            raise ValueError("tokenizer and statistics belong to a given policy: add --policy, or leave them out")
+
+
+def fine_tuning(*, is_given: bool) -> SupervisedConfig:
+    """Small steps where a policy `is_given`: π0.5's published peak rate, its action expert alone."""
+    if not is_given:
+        return SupervisedConfig(max_rounds=20)
+    return SupervisedConfig(learning_rate=5e-5, max_rounds=50, patience=5, trainable="action_expert")
 
 
 def load_config(values: Mapping[str, Any]) -> TrainConfig:

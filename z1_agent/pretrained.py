@@ -28,7 +28,7 @@ PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 # Tokens of text in PaliGemma's vocabulary; 1,152 of places and shapes follow, which prompts never use.
 TEXT_TOKENS = 256_000
 _ON_HUB = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?")
-_WANTED = ["*.safetensors", "*.json"]
+_WANTED = ["*.safetensors", "*.json", "tokenizer.model"]
 
 Dtypes = Callable[[str], torch.dtype]
 

@@ -56,13 +56,25 @@ def write_report(run: Run) -> None:
     about = run.about()
     parts = [
         _head(result, about),
-        _outcome(result),
+        _outcome(result, about),
         _videos(run),
         _curves(run.log()),
         _cost(result),
         _origin(result, about),
     ]
-    title = html.escape(f"Z-1 open: {result['task']}")
+    _write_page(run, result["task"], parts)
+
+
+def write_sft_report(run: Run) -> None:
+    """report.html of a fine-tuning, from what the run's directory holds."""
+    result = json.loads(run.result.read_text(encoding="utf-8"))
+    about = run.about()
+    parts = [_head(result, about), _losses(result), _curves(run.log()), _cost(result), _origin(result, about)]
+    _write_page(run, result["task"], parts)
+
+
+def _write_page(run: Run, name: str, parts: list[str]) -> None:
+    title = html.escape(f"Z-1 open: {name}")
     write_text(
         run.report,
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
@@ -89,7 +101,22 @@ def _head(result: dict[str, Any], about: dict[str, Any]) -> str:
     return f'<h1>{html.escape(result["task"])}</h1><p class="under">{html.escape(under)}</p>'
 
 
-def _outcome(result: dict[str, Any]) -> str:
+def _losses(result: dict[str, Any]) -> str:
+    began = html.escape(result["policy"] or "a fresh network")
+    kept = f"Round {result['best_round'] + 1} of {result['rounds']} was kept, training loss "
+    kept += f"{result['losses'][result['best_round']]:.4f}."
+    if result["held_out_loss"] is not None:
+        kept = f"Flow-matching loss <b>{result['held_out_loss']:.4f}</b> on held-out episodes. {kept}"
+    return (
+        f'<p class="lead">{kept}</p><p>Begun with <code>{began}</code>, on {result["episodes"]} episodes '
+        f"({result['steps']} steps) of <code>{html.escape(result['data'])}</code>; {result['held_out_episodes']} "
+        f"episodes were held out. A loss is no success rate: <code>z1 eval</code> measures that.</p>"
+    )
+
+
+def _outcome(result: dict[str, Any], about: dict[str, Any]) -> str:
+    given = about["config"].get("policy") is not None
+    first, in_words = ("before GRPO", "of the given policy") if given else ("after SFT", "after supervised fine-tuning")
     before, after = result["sft"], result["rl"]
     protocol = result["protocol"]
     rows = "".join(
@@ -97,7 +124,7 @@ def _outcome(result: dict[str, Any]) -> str:
         f'<td class="number"><b>{_percent(rate["rate"])}</b></td>'
         f'<td class="number">{_percent(rate["interval"][0])} – {_percent(rate["interval"][1])}</td>'
         f"<td>{_interval(rate)}</td></tr>"
-        for name, rate in (("after SFT", before), ("after GRPO", after))
+        for name, rate in ((first, before), ("after GRPO", after))
     )
     head = (
         '<tr><th>policy</th><th class="number">episodes won</th><th class="number">success</th>'
@@ -109,7 +136,7 @@ def _outcome(result: dict[str, Any]) -> str:
         f"hash <code>{html.escape(result['protocol_hash'])}</code>."
     )
     return (
-        f'<p class="lead">Success <b>{_percent(before["rate"])}</b> after supervised fine-tuning, '
+        f'<p class="lead">Success <b>{_percent(before["rate"])}</b> {in_words}, '
         f"<b>{_percent(after['rate'])}</b> after reinforcement learning.</p>"
         f"<table>{head}{rows}</table><p>{html.escape(paired_in_words(result['paired']))}</p>"
         f'<p class="under">{note}</p>'
@@ -153,7 +180,7 @@ def _curves(log: list[dict[str, Any]]) -> str:
 
 def _cost(result: dict[str, Any]) -> str:
     columns = ("env_steps", "wall_seconds", "cpu_seconds")
-    rows = [(_STAGE_NAMES[stage], [result[column][stage] for column in columns]) for stage in STAGES]
+    rows = [(_STAGE_NAMES[stage], [result[column][stage] for column in columns]) for stage in result[columns[0]]]
     rows.append(("<b>Total</b>", [sum(result[column].values()) for column in columns]))
     body = "".join(
         f'<tr><td>{name}</td><td class="number">{steps:,.0f}</td><td class="number">{_seconds(wall)}</td>'

@@ -5,8 +5,10 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from z1_agent.presets import TrainConfig
-from z1_agent.run import STAGES, Run
+from z1_agent.presets import FineTuneConfig, TrainConfig
+from z1_agent.run import DEMONSTRATIONS, SFT, STAGES, Run
+from z1_agent.sft import SftProgress
+from z1_envs.demos import Demonstrations
 from z1_envs.evaluate import Report, compare
 
 
@@ -17,11 +19,6 @@ def make_result(run: Run, config: TrainConfig, before: Report, after: Report) ->
     that began the run; `commits` where others have gone on with it.
     Raises ValueError where the reports are of different protocols.
     """
-    log, about = run.log(), run.about()
-
-    def per_stage(key: str) -> dict[str, float]:
-        return {stage: sum(line[key] for line in log if line["stage"] == stage) for stage in STAGES}
-
     return {
         "task": config.task,
         "backend": after.backend,
@@ -31,6 +28,47 @@ def make_result(run: Run, config: TrainConfig, before: Report, after: Report) ->
         "sft": as_rate(before),
         "rl": as_rate(after),
         "paired": asdict(compare(before, after)),
+        **_cost_and_origin(run, STAGES),
+    }
+
+
+def make_sft_result(
+    run: Run,
+    config: FineTuneConfig,
+    progress: SftProgress,
+    learned: Demonstrations,
+    held_out: Demonstrations | None,
+) -> dict[str, Any]:
+    """What a fine-tuning has found: losses of every round, which one was kept, and times.
+
+    held_out_loss: of the round that was kept, None where no episodes were held out.
+    """
+    losses = None if held_out is None else [-score for score in progress.score]
+    return {
+        "task": config.task,
+        "backend": learned.backend,
+        "seed": config.seed,
+        "policy": config.policy,
+        "data": config.data,
+        "episodes": learned.num_episodes,
+        "steps": len(learned.actions),
+        "held_out_episodes": 0 if held_out is None else held_out.num_episodes,
+        "rounds": len(progress.loss),
+        "best_round": progress.best_round,
+        "held_out_loss": None if losses is None else losses[progress.best_round],
+        "held_out_losses": losses,
+        "losses": progress.loss,
+        **_cost_and_origin(run, (DEMONSTRATIONS, SFT)),
+    }
+
+
+def _cost_and_origin(run: Run, stages: tuple[str, ...]) -> dict[str, Any]:
+    log, about = run.log(), run.about()
+
+    def per_stage(key: str) -> dict[str, float]:
+        return {stage: sum(line[key] for line in log if line["stage"] == stage) for stage in stages}
+
+    return {
         "env_steps": per_stage("env_steps"),
         "wall_seconds": per_stage("wall_seconds"),
         "cpu_seconds": per_stage("cpu_seconds"),

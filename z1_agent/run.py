@@ -3,7 +3,7 @@
 config.json                    resolved configuration, command, commit and versions, before the first step; `commits`
                                where another one has gone on with it
 checkpoint/                    the present policy with the trainer's state
-sft/                           the policy after SFT
+sft/                           the policy after SFT; all that `z1 sft` is for
 eval_sft.json  eval_rl.json    the two evaluations
 log.jsonl                      one line per stage, SFT round and GRPO iteration, with its times
 lock                           held by the process that trains here, with its process id
@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from z1_agent.presets import TrainConfig
+from z1_agent.presets import FineTuneConfig, TrainConfig
 
 # Stages, as they are called in the log and in the result.
 DEMONSTRATIONS, SFT, EVAL_SFT, RL, EVAL_RL = STAGES = ("demonstrations", "sft", "eval_sft", "rl", "eval_rl")
@@ -108,18 +108,19 @@ class Run:
         return json.loads(self._config.read_text(encoding="utf-8"))
 
 
-def open_run(path: Path, config: TrainConfig, *, preset: str, command: Sequence[str], resume: bool) -> Run:
+def open_run(
+    path: Path, config: TrainConfig | FineTuneConfig, *, preset: str, command: Sequence[str], resume: bool
+) -> Run:
     """The run at `path`, begun, or with `resume` gone on with, and held by this process.
 
     Raises RunError where `path` is in use and `resume` is not set, where another process trains there, and, with
     `resume`, where there is nothing to go on with or the configuration is another one.
     """
+    check_out(path, resume=resume)
     run = Run(path)
     about = {"preset": preset, "config": asdict(config), "command": shlex.join(command)} | origin()
     config_file = path / "config.json"
     if resume:
-        if not config_file.is_file():
-            raise RunError(f"there is no run to resume in {path} (no config.json); leave out --resume")
         run.hold()
         _check_same(run.about(), json.loads(json.dumps(about)), path)
         if run.log():
@@ -127,11 +128,6 @@ def open_run(path: Path, config: TrainConfig, *, preset: str, command: Sequence[
         if not run.result.exists():
             run.note_commit(about["commit"])
         return run
-    if path.exists() and (not path.is_dir() or any(file.name != LOCK_FILE for file in path.iterdir())):
-        if config_file.is_file():
-            run.hold()  # tells whether somebody does
-        going_on = "add --resume to go on with the run there, or " if config_file.is_file() else ""
-        raise RunError(f"{path} is in use: {going_on}give another --out")
     try:
         path.mkdir(parents=True, exist_ok=True)
         run.hold()
@@ -139,6 +135,18 @@ def open_run(path: Path, config: TrainConfig, *, preset: str, command: Sequence[
         raise RunError(f"cannot write to {path}: {error.strerror}; give another --out") from error
     write_text(config_file, json.dumps(about, indent=1))
     return run
+
+
+def check_out(path: Path, *, resume: bool) -> None:
+    """Raises RunError where no run can be begun, or with `resume` gone on with, at `path`; nothing is written."""
+    is_run = (path / "config.json").is_file()
+    if resume and not is_run:
+        raise RunError(f"there is no run to resume in {path} (no config.json); leave out --resume")
+    if not resume and path.exists() and (not path.is_dir() or any(file.name != LOCK_FILE for file in path.iterdir())):
+        if is_run:
+            Run(path).hold()  # tells whether somebody does
+        going_on = "add --resume to go on with the run there, or " if is_run else ""
+        raise RunError(f"{path} is in use: {going_on}give another --out")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,8 +1,9 @@
-"""Supervised fine-tuning on demonstrations, until held-out success stops rising.
+"""Supervised fine-tuning on demonstrations, until a held-out score stops rising.
 
 How it differs from the textbook: what is evaluated and kept is an exponential moving average of the weights
-(so no learning-rate schedule has to know the end), and the stopping rule is success in the env, not the loss:
-with few demonstrations the loss goes on falling long after the policy has begun to get worse.
+(so no learning-rate schedule has to know the end), and the stopping rule is the caller's. Where the env is at hand that
+is success in it, not the loss: with few demonstrations the loss goes on falling long after the policy has begun to get
+worse.
 """
 
 from collections.abc import Callable
@@ -23,8 +24,8 @@ from z1_envs.demos import Demonstrations
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftConfig:
-    """num_demos: episodes to learn from. Steps are optimiser steps.
+class SupervisedConfig:
+    """Steps are optimiser steps.
 
     Every `steps_per_round` steps the averaged weights are evaluated; after `patience` rounds without a better
     one, or `max_rounds`, training ends with the best. trainable: what learns; lora: the adapters of selections that
@@ -34,8 +35,6 @@ class SftConfig:
     Raises ValueError where a value makes no sense.
     """
 
-    num_demos: int = 20
-    demo_noise: float = 0.15
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -53,12 +52,11 @@ class SftConfig:
     def __post_init__(self) -> None:
         check_trainable(self.trainable)
         check_micro_batch_size(self.micro_batch_size)
-        for name in ("num_demos", "batch_size", "warmup_steps", "steps_per_round", "patience", "max_rounds"):
+        for name in ("batch_size", "warmup_steps", "steps_per_round", "patience", "max_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}; give a larger number")
-        for name in ("demo_noise", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
         for name in ("learning_rate", "grad_clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
@@ -66,31 +64,49 @@ class SftConfig:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SftConfig(SupervisedConfig):
+    """The same on demonstrations of the scripted expert: `num_demos` episodes with action noise `demo_noise`.
+
+    Raises ValueError where a value makes no sense.
+    """
+
+    num_demos: int = 20
+    demo_noise: float = 0.15
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_demos < 1:
+            raise ValueError(f"num_demos must be at least 1, got {self.num_demos}; give a larger number")
+        if not self.demo_noise >= 0:
+            raise ValueError(f"demo_noise must not be negative, got {self.demo_noise}")
+
+
 @dataclass
 class SftProgress:
-    """Where SFT is: rounds done, held-out success after each, mean loss of each, and the weights that
+    """Where SFT is: rounds done, held-out score after each, mean loss of each, and the weights that
     learn: their moving average, and the best round's."""
 
-    success: list[float] = field(default_factory=list)
+    score: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     average: dict[str, Tensor] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def best_round(self) -> int:
-        """Index of the first round with the highest success; -1 before any."""
-        return int(np.argmax(self.success)) if self.success else -1
+        """Index of the first round with the highest score; -1 before any."""
+        return int(np.argmax(self.score)) if self.score else -1
 
-    def is_over(self, config: SftConfig) -> bool:
+    def is_over(self, config: SupervisedConfig) -> bool:
         """Whether the stopping rule has fired."""
-        rounds = len(self.success)
+        rounds = len(self.score)
         return rounds >= config.max_rounds or rounds - 1 - self.best_round >= config.patience
 
 
 def train_sft(
     policy: Pi05Policy,
     demos: Demonstrations,
-    config: SftConfig,
+    config: SupervisedConfig,
     *,
     seed: int,
     validate: Callable[[Pi05Policy], float],
@@ -99,9 +115,9 @@ def train_sft(
 ) -> SftProgress:
     """Trains `policy` on `demos`; it ends with the weights of its best round.
 
-    validate: held-out success in [0, 1]. on_round: told after each round, with a function that makes the
-    state to save; returns whether to go on (where not, `policy` keeps the weights to go on from). The randomness
-    of a round depends on `seed` and its number alone.
+    validate: what is to rise, such as held-out success, or the negative of a held-out loss. on_round: told after each
+    round, with a function that makes the state to save; returns whether to go on (where not, `policy` keeps the weights
+    to go on from). The randomness of a round depends on `seed` and its number alone.
     """
     selected = select(policy, config.trainable, config.lora, seed=seed)
     policy.model.recompute_layers(config.recompute_layers)
@@ -112,7 +128,7 @@ def train_sft(
     progress.average = average.weights
     actions, real = demos.chunks(policy.config.model.chunk_len)
     while not progress.is_over(config):
-        round_index = len(progress.success)
+        round_index = len(progress.score)
         rng = np.random.default_rng([seed, round_index, *b"sft batches"])
         noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
         losses = []
@@ -139,17 +155,17 @@ def train_sft(
     return progress
 
 
-def _judge(progress: SftProgress, success: float) -> None:
-    if not progress.success or success > max(progress.success):
+def _judge(progress: SftProgress, score: float) -> None:
+    if not progress.score or score > max(progress.score):
         progress.best = {name: value.clone() for name, value in progress.average.items()}
-    progress.success.append(success)
+    progress.score.append(score)
 
 
 def _state(policy: Pi05Policy, optimizer: torch.optim.AdamW, progress: SftProgress) -> TrainerState:
     tensors = optimizer_tensors(optimizer, policy.model)
     tensors |= {f"average.{name}": value.clone() for name, value in progress.average.items()}
     tensors |= {f"best.{name}": value for name, value in progress.best.items()}
-    return TrainerState(tensors=tensors, values={"stage": "sft", "success": progress.success, "loss": progress.loss})
+    return TrainerState(tensors=tensors, values={"stage": "sft", "score": progress.score, "loss": progress.loss})
 
 
 def _restore(policy: Pi05Policy, optimizer: torch.optim.AdamW, state: TrainerState) -> SftProgress:
@@ -159,7 +175,7 @@ def _restore(policy: Pi05Policy, optimizer: torch.optim.AdamW, state: TrainerSta
     own = {k: v for k, v in state.tensors.items() if not k.startswith(("average.", "best."))}
     restore_optimizer(optimizer, policy.model, own)
     return SftProgress(
-        success=list(state.values["success"]),
+        score=list(state.values["score"]),
         loss=list(state.values["loss"]),
         average=part("average."),
         best=part("best."),

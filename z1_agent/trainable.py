@@ -70,6 +70,14 @@ def check_trainable(trainable: str) -> None:
         raise ValueError(f"no selection {trainable!r}; choose among {', '.join(get_args(Trainable))}")
 
 
+def learns_whole(name: str, trainable: Trainable) -> bool:
+    """Whether the parameter `name` itself learns, rather than an adapter beside it: it wants float32 masters.
+
+    Raises KeyError where no group claims it.
+    """
+    return group_of(name) in _WHOLE[trainable]
+
+
 def select(policy: Pi05Policy, trainable: Trainable, config: LoraConfig | None = None, *, seed: int = 0) -> Selection:
     """Make exactly the tensors of `trainable` require gradients; those are kept in float32 from then on.
 

@@ -32,6 +32,14 @@ _HDF5 = (".hdf5", ".h5")
 _IN_MEMORY = 4 * 2**30  # bytes of pictures; more go to a temporary file, and the system holds what is looked at
 
 
+def tasks_of(path: Path) -> tuple[str, ...]:
+    """Which tasks the dataset shows, by name; reads no steps. Raises DemosError for what is no dataset."""
+    if _is_ours(path):
+        return (lerobot.read_header(path).task,)
+    with opened(path) as dataset:
+        return tuple(sorted(set(dataset.tasks)))
+
+
 def read_header(path: Path, task: str) -> Header:
     """What the dataset says of itself; of RoboCasa's own, its episodes of `task`.
 

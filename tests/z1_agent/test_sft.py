@@ -38,7 +38,7 @@ def run(policy, successes, *, config=CONFIG, stop_after=None, resume=None):
 
     def on_round(progress, state) -> bool:
         states.append(state())
-        return len(progress.success) != stop_after
+        return len(progress.score) != stop_after
 
     progress = train_sft(
         policy, demonstrations(), config, seed=1, validate=lambda _: next(given), on_round=on_round, resume=resume
@@ -50,7 +50,7 @@ def test_stops_after_patience_and_keeps_the_best_round(nano_policy):
     policy = nano_policy()
     progress, states = run(policy, [0.1, 0.4, 0.3, 0.4])
     # Round 2 (0.3) and round 3 (0.4, a tie is no improvement) exhaust a patience of 2 after round 1.
-    assert progress.success == [0.1, 0.4, 0.3, 0.4]
+    assert progress.score == [0.1, 0.4, 0.3, 0.4]
     assert progress.best_round == 1
     learning = {name: tensor for name, tensor in policy.model.named_parameters() if tensor.requires_grad}
     for name, tensor in learning.items():
@@ -60,9 +60,9 @@ def test_stops_after_patience_and_keeps_the_best_round(nano_policy):
 
 
 def test_stopping_rule_by_hand():
-    assert not SftProgress(success=[0.2, 0.1]).is_over(CONFIG)
-    assert SftProgress(success=[0.2, 0.1, 0.1]).is_over(CONFIG)
-    assert SftProgress(success=[0.1, 0.2, 0.3, 0.4]).is_over(CONFIG)  # max_rounds
+    assert not SftProgress(score=[0.2, 0.1]).is_over(CONFIG)
+    assert SftProgress(score=[0.2, 0.1, 0.1]).is_over(CONFIG)
+    assert SftProgress(score=[0.1, 0.2, 0.3, 0.4]).is_over(CONFIG)  # max_rounds
 
 
 def test_the_loss_falls(nano_policy):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from z1_agent import checkpoint
 from z1_agent.checkpoint import CheckpointError
 from z1_agent.policy import Pi05Policy
@@ -20,6 +22,19 @@ def check_not_negative(flag: str, number: int) -> None:
     """0 passes."""
     if number < 0:
         raise ValueError(f"{flag} must not be negative, got {number}")
+
+
+def check_device(name: str) -> torch.device:
+    """Where networks are to compute. Raises ValueError where this machine has no such device."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {name!r} is not to be had here: {reason}; give cpu") from error
+    if device.type == "meta":
+        raise ValueError("--device 'meta' holds no weights; give cpu")
+    return device
 
 
 def make_directory(path: Path) -> None:

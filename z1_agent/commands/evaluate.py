@@ -7,11 +7,11 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from z1_agent import checkpoint
+from z1_agent.backends import MAX_EVAL_LANES, MAX_OFFICIAL_EVAL_LANES
 from z1_agent.checkpoint import Checkpoint
 from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, horizon_of, load_policy, sight_of
 from z1_agent.commands.work import Work, console
 from z1_agent.console import Bar
-from z1_agent.pipeline import MAX_EVAL_LANES
 from z1_agent.run import write_text
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.evaluate import EvalProtocol, Report, evaluate
@@ -22,7 +22,6 @@ from z1_envs.protocols import check_can_run, get_protocol, robocasa_options
 from z1_envs.robocasa.vector import RoboCasaVectorEnv
 from z1_envs.tasks import get_task
 
-_OFFICIAL_LANES = 8  # a worker of the official RoboCasa takes about a gigabyte
 _PRESCRIBED = ("split", "episodes", "seed", "horizon")
 
 
@@ -121,7 +120,7 @@ class Eval:
             check_can_run(protocol)
         except FileNotFoundError as error:  # assets that lack
             raise ValueError(str(error)) from error
-        lanes = min(_OFFICIAL_LANES, protocol.num_episodes)
+        lanes = min(MAX_OFFICIAL_EVAL_LANES, protocol.num_episodes)
         options = robocasa_options(protocol)
         return loaded, protocol, RoboCasaVectorEnv(task, num_envs=lanes, options=options, num_workers=self.threads)
 

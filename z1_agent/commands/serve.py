@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from tyro.conf import Positional
 
 from z1_agent import checkpoint
+from z1_agent.commands.at_the_door import check_device
 from z1_agent.commands.work import Work, console
 from z1_agent.serving import PolicyServer, describe, is_loopback, listen
 
@@ -27,7 +27,7 @@ class Serve:
 
     def prepare(self, _argv: Sequence[str]) -> Work:
         """Loads the checkpoint and takes the port; the work is the serving."""
-        device = _device(self.device)
+        device = check_device(self.device)
         loaded = checkpoint.load(self.checkpoint)
         loaded.policy.to(device).eval()
         listening = listen(self.host, self.port)
@@ -48,15 +48,3 @@ class Serve:
             return 0
 
         return work
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {name!r} is not to be had here: {reason}; give cpu") from error
-    if device.type == "meta":
-        raise ValueError("--device 'meta' holds no weights; give cpu")
-    return device

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from z1_agent import doctor
-from z1_agent.commands.at_the_door import check_at_least_1
+from z1_agent.backends import backend_name, check_backend
+from z1_agent.commands.at_the_door import check_at_least_1, check_device
 from z1_agent.commands.work import INTERRUPTED, Work, console
 from z1_agent.console import Stopped, StopRequest
 from z1_agent.dataset import with_dataset
@@ -18,12 +19,13 @@ from z1_agent.pipeline import Training, train
 from z1_agent.presets import TrainConfig
 from z1_agent.report import paired_in_words
 from z1_agent.run import open_run
-from z1_envs.kitchen.env import BACKEND
+from z1_agent.start import with_policy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a policy: demonstrations, SFT, evaluation, GRPO, evaluation on the same episodes.
+    """Train a policy: demonstrations, SFT, evaluation, GRPO, evaluation on the same episodes; with --policy without
+    the first two.
 
     preset: named configuration, which every flag below can change. out: directory, by default
     runs/TASK-PRESET-SEED. resume: go on with the run in it. threads: of the physics, by default all cores.
@@ -40,8 +42,11 @@ class Train:
     def prepare(self, argv: Sequence[str]) -> Work:
         """Opens the run's directory; the work is the training."""
         check_at_least_1("--threads", self.threads)
-        config = with_dataset(dataclasses.replace(self.config, task=self.task, seed=self.seed))
-        if config.obs == "pixels":
+        check_device(self.config.device)
+        asked = dataclasses.replace(self.config, task=self.task, seed=self.seed)
+        check_backend(asked)
+        config = with_policy(with_dataset(asked))
+        if config.obs == "pixels" and config.backend == "kitchen":
             doctor.draw_test_frame()
         out = self.out or Path("runs") / f"{config.task}-{self.preset}-{self.seed}"
         begun = [word for word in argv if word != "--resume"]
@@ -49,8 +54,9 @@ class Train:
         training = Training(run, config, console, StopRequest(), self.threads)
 
         def work() -> int:
-            if config.demos_backend not in (None, BACKEND):
-                console.print(f"The demonstrations show {config.demos_backend!r}, the training runs on {BACKEND!r}")
+            backend = backend_name(config)
+            if config.demos_backend not in (None, backend):
+                console.print(f"The demonstrations show {config.demos_backend!r}, the training runs on {backend!r}")
             try:
                 result = train(training)
             except Stopped:
