@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.z1_agent.conftest import REFERENCE_CAMERAS
 from z1_agent.flow import flow_matching_error
@@ -82,6 +83,32 @@ def test_parameter_counts():
     assert sum(p.numel() for p in nano.parameters()) == 1_672_268
     without = Pi05(pi05_nano(scene_width=0, vision=False))
     assert not [name for name, _ in without.named_parameters() if name.startswith(("scene", "vision", "projector"))]
+
+
+def test_the_full_size_does_no_work_that_is_not_needed():
+    """Floating-point operations of one chunk at full size (3 images, 200 tokens, H = 50), two per multiplication.
+
+    Trunk, P = 968 tokens, 17 layers and the last one's keys and values:
+    P·17·2·(2·2048² + 2·2048·256 + 3·2048·16384) + P·2·2·2048·256 + attention 17·4·8·256·P² = 3.756e12.
+    One denoising step, 50 actions that attend to P + 50 tokens, 18 layers:
+    50·18·2·(2·1024·2048 + 2·1024·256 + 3·1024·4096) + 18·4·8·256·50·1018 = 0.0386e12, and 37 modulations and the
+    projections for 0.0002e12. The vision tower: 0.661e12.
+    """
+    with torch.device("meta"):
+        model = Pi05(pi05())
+        mask = torch.ones(1, 968, dtype=torch.bool)
+        seen, _ = count(lambda: model.see(torch.empty(3, 3, 224, 224)))
+        trunk, prefix = count(lambda: model.trunk(torch.empty(1, 968, 2048), mask, True))
+        step, _ = count(lambda: model.velocity(prefix, torch.empty(1, 50, 32), torch.ones(1)))
+    assert seen == pytest.approx(0.661e12, rel=2e-3)
+    assert trunk == 3_756_150_751_232
+    assert step == pytest.approx(0.0389e12, rel=2e-3)
+
+
+def count(run):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        made = run()
+    return counter.get_total_flops(), made
 
 
 @pytest.fixture
