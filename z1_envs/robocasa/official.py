@@ -19,6 +19,7 @@ def make_official(ready: Ready, options: RoboCasaOptions) -> Any:
     Raises ValueError where the task's class excludes all kitchens of `ready`.
     """
     compat.load(options.assets)
+    _order_counter_tops()
     from robosuite.controllers import load_composite_controller_config  # pyright: ignore[reportMissingImports]
     from robosuite.environments.base import REGISTERED_ENVS  # pyright: ignore[reportMissingImports]
 
@@ -51,6 +52,17 @@ def _without_scene(official_class: Any, arguments: Mapping[str, Any]) -> Any:
     for name in _BUILDERS:
         del vars(official)[name]
     return official
+
+
+def _order_counter_tops() -> None:
+    """Leaves the choice among a counter's tops to the seed.
+
+    v1.0.1 numbers them in the order of a set of XML elements, which is that of their addresses in memory
+    (models/fixtures/counter.py:813): one seed put objects left or right of the sink, by chance.
+    """
+    from robocasa.models.fixtures import counter  # pyright: ignore[reportMissingImports]
+
+    vars(counter)["set"] = dict.fromkeys  # hides the builtin from that module, which uses it there alone
 
 
 def choose_fixture(official: Any, ready: Ready, rng: np.random.Generator) -> None:

@@ -71,6 +71,16 @@ class TestWithRoboCasa:
         env.close()
 
     @pytest.mark.slow
+    def test_a_seed_decides_on_which_side_of_a_sink_objects_lie(self) -> None:
+        env = self.started("PnPCounterToSink")
+        starts = set()
+        for _ in range(5):
+            env.reset(seed=1)
+            starts.add(env.get_state().simulation.physics.tobytes())
+        assert len(starts) == 1, "a counter's tops are numbered by their addresses in memory"
+        env.close()
+
+    @pytest.mark.slow
     def test_another_process_draws_the_same_start(self) -> None:
         code = (
             "import sys, pathlib\nfrom z1_envs.robocasa.env import RoboCasaEnv, RoboCasaOptions\n"
