@@ -105,6 +105,11 @@ class PoolVectorEnv(BranchVectorEnv):
         lanes = np.arange(self.num_envs)
         return tuple(answer.result for answer in self._run("render", lanes, [()] * self.num_envs, self._states))
 
+    def film(self, lane: int) -> Any:
+        """A picture of `lane` as it is now, from an env that has `film()`, without a render_mode."""
+        self._require_reset()
+        return self._run("film", np.array([lane]), [()], [self._states[lane]])[0].result
+
     def close_extras(self) -> None:
         """Ends the workers."""
         if hasattr(self, "_pool"):  # not where the constructor has refused
@@ -233,5 +238,5 @@ class PoolVectorEnv(BranchVectorEnv):
 
 
 def _end(answer: Answer) -> LaneState:
-    assert answer.end is not None  # of all jobs but "check"
+    assert answer.end is not None  # of jobs that move a lane
     return answer.end

@@ -56,7 +56,7 @@ class LaneState:
 class Job:
     """A method of `Lane`, the moment it starts from (None: anywhere), and where it is best done.
 
-    command: "reset", "step" or "render" of `Lane`, or "check", which only tries whether `start` can be set.
+    command: "reset", "step", "render" or "film" of `Lane`, or "check", which only tries whether `start` can be set.
     label: which lane or group this is, for messages. homes: numbers of the workers whose lanes it concerns.
     """
 
@@ -209,6 +209,8 @@ class SceneEnvs:
         slot = self._free_slot() if job.start is None else self._slot_at(job.start, scene)
         if job.command == "check":
             return Answer(number=number)
+        if job.command == "film":
+            return Answer(number=number, result=slot.lane.film())
         is_reset = job.command == "reset"
         slot.number = 0  # unknown, until the job has come to its end
         if is_reset:

@@ -87,8 +87,9 @@ def make_robocasa_env(
     styles: Sequence[int] | None = None,
     layout_styles: Sequence[tuple[int, int]] | None = None,
     assets: str | Path | None = None,
+    render_mode: str | None = None,
 ) -> gym.Env:
-    """One env of the official RoboCasa. See `RoboCasaOptions`."""
+    """One env of the official RoboCasa. See `RoboCasaEnv` and `RoboCasaOptions`."""
     options = RoboCasaOptions(
         obs=obs,
         horizon=horizon,
@@ -101,7 +102,7 @@ def make_robocasa_env(
         layout_styles=_pairs(layout_styles),
         assets=None if assets is None else Path(assets),
     )
-    return RoboCasaEnv(get_task(task).name, options)
+    return RoboCasaEnv(get_task(task).name, options, render_mode=render_mode)
 
 
 def make_robocasa_vec_env(

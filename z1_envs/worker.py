@@ -101,6 +101,11 @@ class Lane:
         """As the env's own."""
         return self.env.render()
 
+    def film(self) -> Any:
+        """What the base env's `film()` returns: a picture that depends on the state alone and leaves it alone."""
+        base: Any = self.env.unwrapped
+        return base.film()
+
     def close(self) -> None:
         """As the env's own."""
         self.env.close()

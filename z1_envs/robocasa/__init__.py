@@ -14,6 +14,7 @@ preflight                     all that is looked at before RoboCasa is imported
 official                      RoboCasa's own env, made as the version wants it
 simulation                    one control step, what is seen and touched, without RoboCasa's observables
 snapshot_state                what a moment consists of
+film                          pictures of it for people
 scene                         a scene as a record that another process can hold
 env                           the env itself
 vector                        many lanes of it on few processes

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from z1_envs.actions import ActionCheck
 from z1_envs.layout import ACTION, CAMERAS, STATES
 from z1_envs.robocasa import preflight
+from z1_envs.robocasa.film import FilmCamera
 from z1_envs.robocasa.official import choose_fixture, make_official
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.scene import Scene, check_scene, compressed, hold, model_sizes, model_text, scene_hash
@@ -70,11 +71,20 @@ class _Episode:
 class RoboCasaEnv(gym.Env):
     """One official RoboCasa env, on the assets that this process uses. Snapshottable."""
 
-    metadata: dict[str, Any] = {"render_modes": [], "render_fps": 20}  # noqa: RUF012 (gymnasium's)
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 (gymnasium's)
 
-    def __init__(self, task: str, options: RoboCasaOptions = DEFAULT):
-        """Raises what `preflight.check` raises, before anything is built or RoboCasa is imported."""
+    def __init__(self, task: str, options: RoboCasaOptions = DEFAULT, *, render_mode: str | None = None):
+        """render_mode: None or "rgb_array".
+
+        Raises ValueError for other modes, RenderError where pictures are wanted and cannot be drawn, and what
+        `preflight.check` raises, before anything is built or RoboCasa is imported.
+        """
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
         self._ready = preflight.check(task, options)
+        if render_mode is not None:
+            preflight.check_images()
+        self.render_mode = render_mode
         self.options = options
         self.observation_space = observation_space(options)
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION.width,), np.float32)
@@ -87,6 +97,7 @@ class RoboCasaEnv(gym.Env):
         self._env.check_contact = functools.partial(check_contact, self._env)
         self._running, self._elapsed = False, 0
         self._episode: _Episode | None = None
+        self._film_camera: FilmCamera | None = None
 
     @property
     def scene_id(self) -> str:
@@ -116,7 +127,7 @@ class RoboCasaEnv(gym.Env):
         if "scene" in options:
             check_scene(options["scene"], self.snapshot_name)
         super().reset(seed=seed)
-        self._running, self._episode = False, None
+        self._end()
         if "scene" in options:
             self._episode = self._held(options["scene"])
         else:
@@ -193,11 +204,34 @@ class RoboCasaEnv(gym.Env):
             start=self._episode.start,
         )
 
+    def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As `film`; None where the env was made without a render_mode."""
+        return None if self.render_mode is None else self.film()
+
+    def film(self) -> NDArray[np.uint8]:
+        """A picture of this moment for people, upright, uint8 [360, 480, 3]; with any `obs` and render_mode.
+
+        OpenGL starts with an episode's first. Raises RenderError where it cannot, ResetNeeded before the first reset.
+        """
+        if self._episode is None:
+            raise gym.error.ResetNeeded("there is nothing to show yet: call reset() first")
+        simulation = self._episode.simulation
+        if self._film_camera is None:
+            self._film_camera = FilmCamera(simulation, self._episode.start.physics)
+        return self._film_camera.film(simulation.data)
+
     def close(self) -> None:
-        """Frees the simulation and its OpenGL context."""
+        """Frees the simulation and its OpenGL contexts."""
+        self._end()
         make_current(self._env)
         self._env.close()
+
+    def _end(self) -> None:
+        """Leaves the episode; its film camera holds its meshes and textures."""
         self._running, self._episode = False, None
+        if self._film_camera is not None:
+            self._film_camera.close()
+            self._film_camera = None
 
     def _drawn(self, seed: int) -> _Episode:
         """The first of the scenes of `seed` in which there is something left to do."""

@@ -23,7 +23,7 @@ def make(**options: Any) -> gym.Env:
     ("options", "message"),
     [
         ({"num_threads": 2}, "backend 'robocasa' has no option 'num_threads': There are backend, obs, .*, assets"),
-        ({"render_mode": "rgb_array"}, "no option 'render_mode': it is one of backend 'kitchen'"),
+        ({"render_mode": "ansi"}, "render_mode must be None or 'rgb_array', got 'ansi'"),
         ({"layout": [1]}, "no option 'layout': did you mean 'layouts'"),
         ({"layouts": ["galley"]}, "RoboCasa's layouts are numbers, got 'galley'; names are for backend='kitchen'"),
         ({"styles": 3}, "styles takes a sequence of numbers, or None for the split's own; got 3"),
