@@ -26,7 +26,7 @@ from z1_envs.robocasa.catalogue import (
     textures,
 )
 from z1_envs.robocasa.mjcf import STEEL, Colour
-from z1_envs.robocasa.object_models import VARIANTS, build_object
+from z1_envs.robocasa.object_models import BY_NAME, BY_NAME_V02, VARIANTS, build_object
 from z1_envs.robocasa.package_models import named_textures, replace_meshes
 from z1_envs.robocasa.versions import ASSETS_VARIABLE, V02, V101, Installed, Pack, Version, installed
 
@@ -147,16 +147,16 @@ def _write_pack(folder: Path, found: Installed) -> None:
             shutil.copyfile(source, target)
     if found.version is V02:
         replace_meshes(folder)
-        flat = named_textures(found.assets)
+        flat, by_name = named_textures(found.assets), BY_NAME_V02
     else:
         _write_fixtures(folder)
-        flat = textures()
+        flat, by_name = textures(), BY_NAME
     for path, colour in flat.items():
         _write(folder / path, _png(colour))
     _fill_in_textures(folder)
     for category in categories(found.assets):
         for variant in range(VARIANTS):
-            model = build_object(category.name, category.types, variant, shrink=category.scale)
+            model = build_object(category.name, category.types, variant, shrink=category.scale, by_name=by_name)
             # Not the category's name with a number: RoboCasa excludes official models by such names.
             place = folder / "objects" / category.folder / f"plain_{variant}"
             _write((place / "lid" if category.is_lid else place) / "model.xml", model.text().encode())

@@ -5,7 +5,7 @@ that fit under the coffee machine and food that fits a gripper (at most 0.08 m w
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from z1_envs.robocasa.mjcf import Colour, Model
 
@@ -39,7 +39,7 @@ _BY_TYPE: dict[str, tuple[str, Size]] = {
     "vegetable": ("ball", (0.075, 0.06, 0.055)),
 }
 _WITHOUT_TYPE: tuple[str, Size] = ("block", (0.08, 0.06, 0.1))
-_BY_NAME: dict[str, tuple[str, Size]] = {
+BY_NAME: dict[str, tuple[str, Size]] = {
     "plate": ("dish", (0.2, 0.2, 0.025)),
     "bowl": ("dish", (0.15, 0.15, 0.055)),
     "pan": ("pan", (0.22, 0.22, 0.05)),
@@ -82,21 +82,26 @@ _BY_NAME: dict[str, tuple[str, Size]] = {
     "egg": ("ball", (0.05, 0.045, 0.045)),
     "cherry": ("ball", (0.03, 0.03, 0.03)),
 }
+# v0.2's coffee machines are RoboCasa's own, with little room around a round mug. Ours are square: larger, a corner
+# would be pushed away from the machine and the mug over the edge.
+BY_NAME_V02: dict[str, tuple[str, Size]] = {**BY_NAME, "mug": ("mug", (0.062, 0.062, 0.085))}
 
 
-def shape_of(category: str, types: Sequence[str]) -> tuple[str, Size]:
+def shape_of(category: str, types: Sequence[str], by_name: Mapping[str, tuple[str, Size]]) -> tuple[str, Size]:
     """The shape and full size [m] of `category`, whose `types` RoboCasa gives; it gives some none."""
-    if category in _BY_NAME:
-        return _BY_NAME[category]
+    if category in by_name:
+        return by_name[category]
     for kind, shape in _BY_TYPE.items():
         if kind in types:
             return shape
     return _WITHOUT_TYPE
 
 
-def build_object(category: str, types: Sequence[str], variant: int, *, shrink: Size) -> Model:
+def build_object(
+    category: str, types: Sequence[str], variant: int, *, shrink: Size, by_name: Mapping[str, tuple[str, Size]]
+) -> Model:
     """A model of `category`; RoboCasa will enlarge it by `shrink`, so that the size above is what it ends with."""
-    shape, size = shape_of(category, types)
+    shape, size = shape_of(category, types, by_name)
     factor = _SCALES[variant % len(_SCALES)]
     x, y, z = (factor * length / scale for length, scale in zip(size, shrink, strict=True))
     model = Model(f"{category}_{variant}", (x, y, z), region="bbox")

@@ -155,7 +155,7 @@ V02 = Version(
     tasks={task.name: TaskRow(class_name=task.name, horizon=task.horizon) for task in TASKS.values()},
     writes_sentences=False,
     robosuite=("1.5.0", "1.5.2"),
-    install="pip install robosuite==1.5.1 mujoco==3.2.6 numpy==1.23.5",
+    install="pip install robosuite==1.5.1 mujoco==3.2.6 numpy==1.23.5 pyyaml lxml",
     packs=(
         Pack(name="textures", download=None, probe="textures/*"),
         Pack(name="fixtures", download=None, probe="fixtures/microwaves/*/visuals"),  # the models come with the package

@@ -58,7 +58,7 @@ def test_every_model_is_one_that_mujoco_compiles(pack: Path, version: Version) -
         mujoco.MjModel.from_xml_path(str(path))
 
 
-def test_solids_are_touched_and_seen_alike(pack: Path) -> None:
+def test_solids_are_touched_and_seen_alike(pack: Path, version: Version) -> None:
     # Cameras show group 1 only, contacts come from group 0 only: both have to be the same shape. v0.2 says classes.
     for path in (pack / "fixtures" / "microwaves").rglob("model.xml"):
         geoms = [geom.attrib for geom in ElementTree.parse(path).findall("worldbody//geom")]
@@ -66,7 +66,9 @@ def test_solids_are_touched_and_seen_alike(pack: Path) -> None:
         shapes = [{tuple(sorted((key, geom[key]) for key in ("type", "pos", "size"))) for geom in solids
                    if (geom.get("group") or geom["class"]) in kinds}
                   for kinds in ("0 collision", "1 visual")]  # fmt: skip
-        assert shapes[0] == shapes[1]
+        assert shapes[0]
+        # v0.2's own models have a few boxes that are seen only.
+        assert shapes[0] <= shapes[1] if version is V02 else shapes[0] == shapes[1]
 
 
 def test_categories_are_those_that_robocasa_draws_from(pack: Path) -> None:
