@@ -1,5 +1,6 @@
 """Flow-SDE against stored numbers, against closed forms in one dimension, and against torch.distributions."""
 
+import copy
 import itertools
 import math
 
@@ -8,6 +9,7 @@ import torch
 
 from z1_agent import flow
 from z1_agent.flow import EVERY_STEP, FlowSDE
+from z1_agent.loss import clipped_surrogate
 
 PARITY = 1e-5
 GRIDS = {"n4": (4, 0.5), "n10": (10, 0.5), "n5a07": (5, 0.7)}
@@ -89,6 +91,39 @@ def test_every_step_random_matches_reference(reference, velocity):
     expected = reference.sde["n4.joint.logprob_terms"][:, 1:, :8, :12].sum((1, 2, 3))
     came = flow.log_prob(sde, velocity, reference.sde["n4.joint.chain"], index, executed=STORED_PART)
     close(came / (4 * 96), expected / (4 * 96))
+
+
+def test_grpo_loss_and_gradient_match_reference(reference, reference_prefix):
+    """Two of three stored decisions, judged by weights that have moved a little since they were sampled."""
+    sde, stored = sde_of("n4"), reference.sde
+    model = copy.deepcopy(reference.model)
+    weights = dict(model.named_parameters())
+    moved = [name.removeprefix("n4.loss.w.") for name in stored if name.startswith("n4.loss.w.")]
+    assert len(moved) == 5
+    with torch.no_grad():
+        for name in moved:
+            ours = name.replace("_proj", "")
+            weights[ours if ours in weights else f"{ours}.weight"].copy_(stored[f"n4.loss.w.{name}"])
+    rows, index = slice(0, 2), torch.full((3,), 1)  # the third is masked
+    assert stored["n4.loss.mask"].tolist() == [True, True, False]
+    old, advantage = stored["n4.roll1.logprob"].sum((1, 2))[rows], stored["n4.loss.adv"][rows]
+    new = stored["n4.loss.new_logprob"].sum((1, 2))
+    close(clipped_surrogate(new[rows], old, advantage, 0.2).loss, stored["n4.loss.chunk_level"][0])
+    # From our own log-probs: sums of 96 terms near -100, whose last digit is 8e-6, in the exponent of the ratio.
+    came = flow.log_prob(
+        sde,
+        lambda x, t: model.velocity(reference_prefix, x, t),
+        stored["n4.roll1.chain"],
+        index,
+        executed=STORED_PART,
+    )
+    close(came / 96, new / 96, 1e-6)
+    loss = clipped_surrogate(came[rows], old, advantage, 0.2).loss
+    close(loss, stored["n4.loss.chunk_level"][0], 2e-5)
+    loss.backward()
+    gradient, expected = weights["action_out.bias"].grad, stored["n4.loss.grad.action_out_proj.bias"]
+    assert gradient is not None
+    assert (gradient - expected).norm() <= 2e-5 * expected.norm()
 
 
 def gaussian_velocity(std: float):
