@@ -10,7 +10,8 @@ rounded up to powers of two and prefix lengths to multiples of 8; what is added 
 
 Nothing derived from weights is kept: the modulations of the time grid are made anew for every path, inside the graph.
 A graph reads the weights where they lay when it was recorded: it sees an optimiser's changes in place, and is
-recorded again where a tensor has been replaced.
+recorded again where a tensor has been replaced. Every recording holds its buffers and what the function needs while it
+runs: one of the trunk at full size and 32 rows some gigabytes.
 """
 
 from collections import OrderedDict

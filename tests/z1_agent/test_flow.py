@@ -109,7 +109,7 @@ def test_grpo_loss_and_gradient_match_reference(reference, reference_prefix):
     old, advantage = stored["n4.roll1.logprob"].sum((1, 2))[rows], stored["n4.loss.adv"][rows]
     new = stored["n4.loss.new_logprob"].sum((1, 2))
     close(clipped_surrogate(new[rows], old, advantage, 0.2).loss, stored["n4.loss.chunk_level"][0])
-    # From our own log-probs: sums of 96 terms near -100, whose last digit is 8e-6, in the exponent of the ratio.
+    # From our own log-probs: sums of 96 terms near -60, whose last digit is 4e-6, in the exponent of the ratio.
     came = flow.log_prob(
         sde,
         lambda x, t: model.velocity(reference_prefix, x, t),
