@@ -7,6 +7,7 @@ form of the prompt come from the training. A checkpoint brings all of them, and 
 import dataclasses
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from z1_agent.pi05 import NANO_PATCH, Pi05Config, pi05, pi05_nano
 from z1_agent.policy import Pi05Policy, PolicyConfig
 from z1_agent.presets import FineTuneConfig, TrainConfig
 from z1_agent.pretrained import PretrainedError, find_tensors, load_pretrained, locate
+from z1_agent.tensor_file import Stored
 from z1_agent.tokenizer import NanoTokenizer, PromptFormat
 from z1_agent.trainable import learns_whole
 from z1_envs.demos import Demonstrations, DemosError
@@ -184,7 +186,7 @@ def _from_weights(config: FineTuneConfig, source: Source, demos: Demonstrations)
         raise PretrainedError(f"{source.path} brings no statistics of this robot; leave out --statistics policy")
     if not _image_px(demos):
         raise DemosError(f"{config.data} has no images, which π0.5's public weights read; take a dataset with images")
-    model = _network_of(source, config.chunk_len)
+    model = network_of(find_tensors(source.path), config.chunk_len)
     is_full = model.vlm == pi05().vlm
     tokenizer = hub_tokenizer() if config.tokenizer is None else PaliGemmaTokenizer(Path(config.tokenizer))
     parts = PolicyConfig(
@@ -204,10 +206,13 @@ def _from_weights(config: FineTuneConfig, source: Source, demos: Demonstrations)
     return load_pretrained(source.path, parts, statistics(demos, with_scene=False), tokenizer, dtypes=dtype)
 
 
-def _network_of(source: Source, chunk_len: int | None) -> Pi05Config:
-    """The network that the weights of `source` are of. Raises PretrainedError where it is none of ours."""
+def network_of(tensors: Mapping[str, Stored], chunk_len: int | None) -> Pi05Config:
+    """The network whose weights `tensors` are, by their public names; `chunk_len` is not to be seen in them.
+
+    Raises PretrainedError where it is none of ours.
+    """
     shapes = {}
-    for theirs, stored in find_tensors(source.path).items():
+    for theirs, stored in tensors.items():
         try:
             shapes[from_lerobot(theirs)] = stored.shape
         except KeyError:
@@ -217,8 +222,8 @@ def _network_of(source: Source, chunk_len: int | None) -> Pi05Config:
         num_patches = shapes["vision.position"][0]
     except (KeyError, ValueError):
         raise PretrainedError(
-            f"{source.path} holds no π0.5: embedding, image positions and action projection are not all there; give "
-            f"openpi's converted checkpoint, or LeRobot's"
+            "the weights are no π0.5: embedding, image positions and action projection are not all there; give "
+            "openpi's converted checkpoint, or LeRobot's"
         ) from None
     full = pi05()
     if (width, expert_width) == (full.vlm.width, full.expert.width):
@@ -235,7 +240,7 @@ def _network_of(source: Source, chunk_len: int | None) -> Pi05Config:
     if (width, expert_width) == (nano.vlm.width, nano.expert.width):
         return nano
     raise PretrainedError(
-        f"{source.path} has networks of width {width} and {expert_width}; π0.5 has {full.vlm.width} and "
+        f"the weights are of networks of width {width} and {expert_width}; π0.5 has {full.vlm.width} and "
         f"{full.expert.width}, the nano {nano.vlm.width} and {nano.expert.width}: take weights of one of these"
     )
 
