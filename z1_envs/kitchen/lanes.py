@@ -60,7 +60,13 @@ class KitchenLanes:
     """
 
     def __init__(self, task: str, num_lanes: int, *, options: SceneOptions = TRAIN, num_threads: int | None = None):
+        """Raises ImportError where MuJoCo is too old, as beside RoboCasa v0.2."""
         self.task = get_task(task)
+        if tuple(map(int, mujoco.__version__.split(".")[:2])) < (3, 8):
+            raise ImportError(
+                f"the embedded kitchen needs mujoco 3.8 or newer, installed is {mujoco.__version__}: "
+                "take backend='robocasa', or in another environment: pip install 'mujoco>=3.8'"
+            )
         self.num_lanes = num_lanes
         self.options = options
         first = make_scene(self.task.name, 0, 0, options)

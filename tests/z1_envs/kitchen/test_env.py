@@ -123,6 +123,12 @@ def test_scenes_take_tuples_of_names_and_seeds_from_0_on() -> None:
         make_scene("OpenDrawer", -1)
 
 
+def test_an_older_mujoco_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mujoco.__version__", "3.2.6")
+    with pytest.raises(ImportError, match=r"needs mujoco 3\.8 or newer, installed is 3\.2\.6: take backend='robocasa'"):
+        KitchenEnv("OpenDrawer")
+
+
 def test_unknown_options_and_tasks_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"backend 'kitchen' has no option 'colour': There are backend, obs, .*styles"):
         make(colour="red")
