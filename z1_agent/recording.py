@@ -1,6 +1,7 @@
 """Films of a policy or of the scripted expert: four episodes, a tree that branches, all tasks side by side."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from z1_agent.policy import Pi05Policy
+from z1_agent.presets import Backend
 from z1_envs.gallery import film_episode, write_gallery, write_sheet, write_thumbnail
 from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
 from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.layout import ACTION
+from z1_envs.robocasa.options import RoboCasaOptions
+from z1_envs.robocasa.vector import RoboCasaVectorEnv
 from z1_envs.tasks import TASKS
 from z1_envs.video import Image, record_rollout, record_tree
 
@@ -66,23 +70,28 @@ class Films:
     tree: Path
 
 
-def film_policy(policy: Pi05Policy, films: Films, *, obs: ObsMode, image_px: int) -> None:
-    """Four episodes by the ordinary flow, and a tree of explored chunks. Raises RenderError without OpenGL."""
-    envs = KitchenVectorEnv(films.task, num_envs=NUM_EPISODES, obs=obs, image_px=image_px, horizon=films.horizon)
-    policy.reset(films.seed)
-    record_rollout(envs, policy, films.rollout, seed=films.seed)
-    envs.close()
-    envs = KitchenVectorEnv(
-        films.task,
-        num_envs=NUM_BRANCHES,
-        group_size=NUM_BRANCHES,
-        obs=obs,
-        image_px=image_px,
-        horizon=films.horizon,
+def film_policy(policy: Pi05Policy, films: Films, *, obs: ObsMode, image_px: int, backend: Backend = "kitchen") -> None:
+    """Four episodes by the ordinary flow, and a tree of explored chunks.
+
+    Raises RenderError without OpenGL, on the official RoboCasa also what `preflight.check` raises.
+    """
+    with closing(_envs(films, NUM_EPISODES, 1, obs, image_px, backend)) as envs:
+        policy.reset(films.seed)
+        record_rollout(envs, policy, films.rollout, seed=films.seed)
+    with closing(_envs(films, NUM_BRANCHES, NUM_BRANCHES, obs, image_px, backend)) as envs:
+        decision = max(1, round(films.trunk_len / policy.config.executed_len))
+        record_tree(envs, SamplingAgent(policy, films.seed), films.tree, seed=films.seed, decision=decision)
+
+
+def _envs(
+    films: Films, num_envs: int, group_size: int, obs: ObsMode, image_px: int, backend: Backend
+) -> KitchenVectorEnv | RoboCasaVectorEnv:
+    if backend == "robocasa":
+        options = RoboCasaOptions(obs=obs, image_px=image_px, horizon=films.horizon)
+        return RoboCasaVectorEnv(films.task, num_envs=num_envs, group_size=group_size, options=options)
+    return KitchenVectorEnv(
+        films.task, num_envs=num_envs, group_size=group_size, obs=obs, image_px=image_px, horizon=films.horizon
     )
-    decision = max(1, round(films.trunk_len / policy.config.executed_len))
-    record_tree(envs, SamplingAgent(policy, films.seed), films.tree, seed=films.seed, decision=decision)
-    envs.close()
 
 
 def film_expert(films: Films) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from z1_agent import doctor
+from z1_agent import checkpoint, doctor
+from z1_agent.checkpoint import Checkpoint
 from z1_agent.commands.at_the_door import (
     check_at_least_1,
     check_not_negative,
@@ -15,7 +16,10 @@ from z1_agent.commands.at_the_door import (
 )
 from z1_agent.commands.work import Work, console
 from z1_agent.console import Bar
+from z1_agent.presets import Backend
 from z1_agent.recording import FILM_HORIZON, Films, film_all_tasks, film_expert, film_policy
+from z1_envs.robocasa import preflight
+from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.tasks import TASKS, get_task
 
 
@@ -24,10 +28,12 @@ class Record:
     """Film four episodes (rollout.mp4) and a branching tree (tree.mp4), or the expert on all tasks (gallery.mp4).
 
     task: by default the checkpoint's. all: the scripted expert on each of the 24 tasks, instead. checkpoint: whom to
-    film, by default the scripted expert. out: directory. trunk_len: where the tree splits [steps].
+    film, by default the scripted expert. backend: the embedded kitchen, or the official RoboCasa, where there is no
+    expert. out: directory. trunk_len: where the tree splits [steps].
     """
 
     task: str | None = None
+    backend: Backend = "kitchen"
     all: bool = False
     checkpoint: Path | None = None
     out: Path = Path("recordings")
@@ -42,16 +48,19 @@ class Record:
         check_not_negative("--trunk-len", self.trunk_len)
         if self.out.exists() and not self.out.is_dir():
             raise ValueError(f"{self.out} is a file, expected a directory; give another --out")
+        if self.backend == "robocasa" and self.checkpoint is None:
+            raise ValueError("the scripted expert plays in the embedded kitchen alone: give --checkpoint for RoboCasa")
         if self.all:
             return self._prepare_all()
-        loaded = None if self.checkpoint is None else load_policy(self.checkpoint)
+        loaded = self._loaded()
         if self.task is None and loaded is None:
             raise ValueError("there is nothing to film: give --task for the scripted expert, --all, or --checkpoint")
         task = get_task(loaded.task if self.task is None and loaded is not None else str(self.task)).name
+        horizon = self._official_horizon(task) if self.backend == "robocasa" else horizon_of(task, self.horizon)
         self._check_out("rollout.mp4", "tree.mp4")
         films = Films(
             task=task,
-            horizon=horizon_of(task, self.horizon),
+            horizon=horizon,
             trunk_len=self.trunk_len,
             seed=self.seed,
             rollout=self.out / "rollout.mp4",
@@ -63,11 +72,32 @@ class Record:
                 film_expert(films)
             else:
                 obs, image_px = sight_of(loaded.policy)
-                film_policy(loaded.policy, films, obs=obs, image_px=image_px)
+                film_policy(loaded.policy, films, obs=obs, image_px=image_px, backend=self.backend)
             console.print(f"{films.rollout}\n{films.tree}")
             return 0
 
         return work
+
+    def _loaded(self) -> Checkpoint | None:
+        """The policy to film; on the official RoboCasa also one of the kitchen, which sees images there as well."""
+        if self.checkpoint is None:
+            return None
+        if self.backend == "kitchen":
+            return load_policy(self.checkpoint)
+        loaded = checkpoint.load(self.checkpoint)
+        if sight_of(loaded.policy)[0] == "state":
+            raise ValueError(
+                f"{self.checkpoint} sees the kitchen's privileged scene, the official RoboCasa gives images alone; "
+                "leave out --backend robocasa"
+            )
+        return loaded
+
+    def _official_horizon(self, task: str) -> int:
+        """The given one or the installed version's [steps], where all is there that an episode needs."""
+        try:
+            return preflight.check(task, RoboCasaOptions(obs="pixels", horizon=self.horizon)).horizon
+        except FileNotFoundError as error:  # assets that lack
+            raise ValueError(str(error)) from error
 
     def _prepare_all(self) -> Work:
         if self.task is not None or self.checkpoint is not None:
