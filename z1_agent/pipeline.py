@@ -103,9 +103,6 @@ def warn_of_other_commits(training: Training[Any]) -> None:
 
 def _film(training: Training[TrainConfig]) -> None:
     run, config = training.run, training.config
-    if config.backend != "kitchen":
-        training.console.print("No videos: the embedded kitchen alone can be filmed")
-        return
     films = Films(
         task=config.task,
         horizon=config.horizon,
@@ -115,7 +112,8 @@ def _film(training: Training[TrainConfig]) -> None:
         tree=run.tree_video,
     )
     try:
-        film_policy(checkpoint.load_policy(run.checkpoint), films, obs=config.obs, image_px=config.image_px)
+        policy = checkpoint.load_policy(run.checkpoint)
+        film_policy(policy, films, obs=config.obs, image_px=config.image_px, backend=config.backend)
     except RenderError as error:
         training.console.print(f"No videos: {error}")
 

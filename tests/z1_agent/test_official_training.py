@@ -16,9 +16,11 @@ from z1_envs.robocasa.assets import STAND_IN_BACKEND, write_stand_in
 from z1_envs.robocasa.versions import ASSETS_VARIABLE
 
 ROOT = Path(__file__).parents[2]
-Z1 = ["-c", "import sys; from z1_agent.cli import main; sys.exit(main())"]
+# Films of the official RoboCasa, which take as long as all else here, have tests of their own.
+WITHOUT_FILMS = "pipeline.film_policy = lambda *_films, **_options: None"
+Z1 = ["-c", f"import sys; from z1_agent import cli, pipeline; {WITHOUT_FILMS}; sys.exit(cli.main())"]
 SMALL_SFT = ["--steps-per-round", "3", "--max-rounds", "1", "--batch-size", "4", "--held-out", "0.5"]
-SMALL = ["--preset", "smoke", "--backend", "robocasa", "--image-px", "64", "--horizon", "20", "--threads", "2"]
+SMALL = ["--preset", "smoke", "--backend", "robocasa", "--image-px", "64", "--horizon", "20", "--threads", "1"]
 SMALL += ["--eval-episodes", "1", "--grpo.num-iterations", "1", "--grpo.num-groups", "2", "--grpo.group-size", "2"]
 
 
@@ -55,8 +57,7 @@ def test_sft_and_grpo_on_the_official_env(tmp_path: Path, capsys: pytest.Capture
     assert main(["train", "OpenDrawer", *SMALL, "--out", trained]) == 2
     assert "the scripted experts are the embedded kitchen's" in capsys.readouterr().err
 
-    said = run(*Z1, "train", "OpenDrawer", *SMALL, "--policy", policy, "--out", trained)
-    assert "No videos: the embedded kitchen alone can be filmed" in said
+    run(*Z1, "train", "OpenDrawer", *SMALL, "--policy", policy, "--out", trained)
     result = json.loads((Path(trained) / "result.json").read_text())
     assert result["backend"] == result["protocol"]["backend"] == STAND_IN_BACKEND
     assert result["protocol"]["image_px"] == 64
