@@ -28,6 +28,7 @@ from z1_envs.kitchen.lanes import KitchenLanes
 from z1_envs.kitchen.scene import USER_LATCH, make_scene
 from z1_envs.robocasa.env import RoboCasaEnv
 from z1_envs.robocasa.options import RoboCasaOptions
+from z1_envs.robocasa.versions import V02, installed
 
 _ALL = np.zeros(1, dtype=np.int32)
 _MAX_SEEDS = 30  # in which a start with the word that is asked for turns up
@@ -150,7 +151,9 @@ class OfficialSide:
     """RoboCasa's env on the stand-in pack `assets`, at the first seed whose instruction contains `word`."""
 
     def __init__(self, task: str, assets: Path, word: str = ""):
-        self._task, self._env = task, RoboCasaEnv(task, RoboCasaOptions(assets=assets, layouts=(1,), styles=(1,)))
+        # v0.2's layout 1 has no cabinet of one door.
+        layouts = (2, 3, 4, 5) if installed().version is V02 and word == "cabinet" else (1,)
+        self._task, self._env = task, RoboCasaEnv(task, RoboCasaOptions(assets=assets, layouts=layouts, styles=(1,)))
         next(seed for seed in range(_MAX_SEEDS) if word in self._env.reset(seed=seed)[1]["instruction"])
         self._official: Any = self._env._env
         self.version = self._env._ready.version
@@ -160,6 +163,10 @@ class OfficialSide:
     def close(self) -> None:
         """Frees the simulation."""
         self._env.close()
+
+    def can_take(self, case: Case) -> bool:
+        """The hand is made for the fronts of our stand-ins; v0.2's own machines have buttons on top or side by side."""
+        return self.version is not V02 or case.hand is None or not (case.hand.touches or case.hand.hovers)
 
     def judge(self, case: Case) -> bool:
         """Whether the task is done in the pose of `case`."""
