@@ -15,6 +15,7 @@ flow          Flow-SDE and flow matching, pure functions of a velocity field
 sampler       sampling made fast: a loop that compiles, CUDA graphs
 policy        Policy protocol; Pi05Policy = observation + pi05 + flow
 tree          RolloutTree: decisions as arrays, parents before children
+schedules     where lanes part: plans of splits, and how they change over a training
 rollout       growing a tree in a branching vector env
 advantage     outcomes → returns → advantages within a group
 loss          clipped surrogate
@@ -38,6 +39,9 @@ recording     films of a policy or of the expert
 result report curves   what was found: result.json, and one HTML page
 sb3           the same envs for Stable-Baselines3's algorithms
 cost_control  what a training's CPU time buys when all of it goes into SFT
+statistics    which differences are beyond chance: paired tests, bootstrap intervals, learning curves
+jobs manifest  trainings in processes of their own; the directory of many trainings
+summary tables published suite_report suite  all tasks with several seeds, and the table of what they found
 wire serving remote    a policy over a websocket, as openpi's clients ask for it; an agent that asks such a server
 console doctor cli     the command `z1`
 commands/     what it can be told, one file per command

@@ -3,7 +3,7 @@
 How it differs from the textbook:
 * A group of G rollouts shares scene, start and, early in training, a trunk of decisions that one lane rolls for
   all. Trunk decisions are not trained on; decisions shared by part of a group are, once, weighted by the sum of
-  their leaves' advantages.
+  their leaves' advantages. The loss is a mean over chunks as if every leaf had its own copy of what it shares.
 * The policy is a flow: its likelihood is that of the random denoising steps of Flow-SDE, one ratio per chunk.
 * With the vision-language part of the network frozen, what it computed during the rollout (the prefix: its K/V) is
   reused by every epoch, as far as memory goes; beyond, and where that part learns, it is computed from observations.
@@ -16,24 +16,49 @@ Source: arXiv 2606.31846 (Z-1).
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from z1_agent.advantage import GroupCounts, GroupFilter, decayed_rewards, group_advantages
+from z1_agent.advantage import (
+    DecayedReward,
+    GroupCounts,
+    GroupFilter,
+    PenalisedReward,
+    PlainReward,
+    Reward,
+    group_advantages,
+)
 from z1_agent.average import MovingAverage, put
 from z1_agent.checkpoint import TrainerState, optimizer_tensors, restore_optimizer
 from z1_agent.lora import LoraConfig
 from z1_agent.loss import clipped_surrogate
 from z1_agent.memory import check_micro_batch_size, micro_batches
 from z1_agent.policy import Pi05Policy
-from z1_agent.rollout import LinearTrunk, grow
-from z1_agent.trainable import Trainable, check_trainable, select
+from z1_agent.rollout import grow
+from z1_agent.schedules import (
+    BranchPlan,
+    ConstantTrunk,
+    LinearTrunk,
+    PhaseTrunk,
+    Schedule,
+    ScoutedPlan,
+    UncertainTrunk,
+    check_halves,
+    flat,
+    halving_tree,
+    shared_trunk,
+)
+from z1_agent.trainable import Selection, Trainable, check_trainable, select
 from z1_agent.tree import RolloutTree
 from z1_envs.branch import BranchVectorEnv
 
+Branching = Literal["flat", "trunk", "tree"]
+ScheduleName = Literal["linear", "constant", "phase", "uncertainty"]
+RewardName = Literal["decay", "plain", "penalty"]
 _AVERAGE = "average."
 
 
@@ -41,9 +66,13 @@ _AVERAGE = "average."
 class GrpoConfig:
     """One iteration rolls `num_groups` groups of `group_size` and trains `epochs` times on what they show.
 
-    trunk: schedule of the shared decisions. gamma: success-aware decay per chunk. clip: of the ratio.
-    minibatch_size: decisions per optimiser step. learning_rate: of the first iteration, from where it falls linearly
-    to `final_rate_share` of it in the last. trainable: what learns; lora: the adapters of selections that have some.
+    branching: whether a group is "flat", shares a "trunk" or is a "tree" (see schedules). schedule: how long the trunk
+    is: trunk.start decisions where that is "constant", at most as many where "phase" or "uncertainty" chooses for each
+    group; "linear" shrinks them to 0 by trunk.until. reward: success-aware "decay" by gamma per chunk, a "penalty" per
+    chunk, or "plain" (see advantage). clip: of the ratio. minibatch_size: decisions per optimiser step.
+    learning_rate: of the first iteration, from where it falls linearly to `final_rate_share` of it in the last;
+    vlm_rate_share: what the rate of all but the action expert is of it. trainable: what learns; lora: the adapters of
+    selections that have some.
     ema_decay: the policy ends with a moving average of its weights over optimiser steps; 0 for the last weights.
     micro_batch_size: decisions whose activations are in memory at once, None for all of a minibatch. recompute_layers:
     less memory for more time, see Pi05.recompute_layers. prefix_memory_gib: room for prefixes that epochs reuse [GiB].
@@ -54,14 +83,19 @@ class GrpoConfig:
     num_iterations: int = 90
     num_groups: int = 16
     group_size: int = 8
+    branching: Branching = "trunk"
+    schedule: ScheduleName = "linear"
     trunk: LinearTrunk = field(default_factory=lambda: LinearTrunk(start=2, until=0.2))
+    reward: RewardName = "decay"
     gamma: float = 0.998
+    penalty: float = 0.01
     keep: GroupFilter = field(default_factory=GroupFilter)
     clip: float = 0.2
     epochs: int = 2
     minibatch_size: int = 256
     learning_rate: float = 2e-4
     final_rate_share: float = 0.1
+    vlm_rate_share: float = 1.0
     weight_decay: float = 0.01
     grad_clip: float = 1.0
     trainable: Trainable = "action_expert"
@@ -82,27 +116,55 @@ class GrpoConfig:
         for name in ("gamma", "final_rate_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
+        for name, choices in (("branching", Branching), ("schedule", ScheduleName), ("reward", RewardName)):
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}")
+        if self.branching == "tree":
+            check_halves(self.group_size)
         if not 0 < self.clip < 1:
             raise ValueError(f"clip must lie in (0, 1), got {self.clip}")
-        for name in ("learning_rate", "grad_clip"):
+        for name in ("learning_rate", "vlm_rate_share", "grad_clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("weight_decay", "prefix_memory_gib"):
+        for name in ("penalty", "weight_decay", "prefix_memory_gib"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
 
+    def plan(self, progress: float) -> BranchPlan | ScoutedPlan:
+        """Where groups split when `progress` in [0, 1] of the training is done."""
+        if self.branching == "flat":
+            return flat(self.group_size)
+        schedules: dict[ScheduleName, Schedule] = {
+            "linear": self.trunk,
+            "constant": ConstantTrunk(decisions=self.trunk.start),
+            "phase": PhaseTrunk(longest=self.trunk.start),
+            "uncertainty": UncertainTrunk(longest=self.trunk.start),
+        }
+        shape = halving_tree if self.branching == "tree" else shared_trunk
+        return schedules[self.schedule].plan(progress, self.group_size, shape)
+
+    def reward_rule(self) -> Reward:
+        """What an outcome is worth."""
+        rewards: dict[RewardName, Reward] = {
+            "decay": DecayedReward(self.gamma),
+            "plain": PlainReward(),
+            "penalty": PenalisedReward(self.penalty),
+        }
+        return rewards[self.reward]
+
 
 @dataclass(frozen=True, kw_only=True)
 class IterationLog:
-    """What one iteration did. success and chunks are means over lanes; first_ratio is the mean ratio of the
-    first minibatch, 1 unless sampling and training disagree about the likelihood."""
+    """What one iteration did. success and chunks are means over lanes; trunk_len is the mean over groups of the
+    decisions that all of a group share; first_ratio is the mean ratio of the first minibatch, 1 unless sampling and
+    training disagree about the likelihood. env_steps: simulated, a shared one counts once."""
 
     iteration: int
     success: float
     chunks: float
-    trunk_len: int
+    trunk_len: float
     groups: GroupCounts
     trained_nodes: int
     first_ratio: float
@@ -131,9 +193,8 @@ def train_grpo(
     policy.model.recompute_layers(config.recompute_layers)
     room = 0.0 if selected.moves_prefix else config.prefix_memory_gib * 2**30
     parameters = selected.parameters(policy)
-    optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
-    )
+    optimizer = _optimizer(policy, selected, config)
+    reward = config.reward_rule()
     first, averaged = 0, None
     if resume is not None:
         averaged = {k.removeprefix(_AVERAGE): v.clone() for k, v in resume.tensors.items() if k.startswith(_AVERAGE)}
@@ -145,20 +206,22 @@ def train_grpo(
     for iteration in range(first, config.num_iterations):
         progress = iteration / config.num_iterations
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * (1 - progress * (1 - config.final_rate_share))
+            group["lr"] = group["share"] * config.learning_rate * (1 - progress * (1 - config.final_rate_share))
         rng = np.random.default_rng([seed, iteration, *b"grpo"])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
 
         # Roll: every group from a new scene, splitting where the schedule says.
-        plan = config.trunk.plan(progress, config.group_size)
         seed_of_scenes = int(rng.integers(2**62))
-        tree = grow(envs, policy, plan, seed=seed_of_scenes, generator=generator, prefix_bytes=room)
+        tree = grow(envs, policy, config.plan(progress), seed=seed_of_scenes, generator=generator, prefix_bytes=room)
 
         # Judge: outcomes → advantages of leaves → weights of decisions.
-        rewards = decayed_rewards(tree.success, tree.elapsed, policy.config.executed_len, config.gamma)
-        advantages, groups = group_advantages(rewards, tree.success, tree.leaf_group, tree.weight, config.keep)
+        rewards = reward(tree.success, tree.elapsed, policy.config.executed_len)
+        advantages, groups = group_advantages(
+            rewards, tree.success, tree.leaf_group, tree.weight, config.keep, reward.in_all_success
+        )
         weights = tree.node_sums(advantages)
-        nodes = np.flatnonzero(tree.trainable & (weights != 0))
+        copies = tree.node_sums((advantages != 0).astype(np.float64))  # how many chunks of how many leaves a node is
+        nodes = np.flatnonzero(tree.trainable & (copies > 0))
 
         # Learn: a few epochs over the decisions that matter.
         weight = torch.from_numpy(weights).float().to(policy.device)
@@ -170,9 +233,10 @@ def train_grpo(
             measured = np.zeros(3)
             for rows in micro_batches(len(batch), config.micro_batch_size):
                 part = batch[rows]
-                surrogate = clipped_surrogate(_score(policy, tree, part), old[part], weight[part], config.clip)
+                scores = _score(policy, tree, part)
+                surrogate = clipped_surrogate(scores, old[part], weight[part], config.clip, copies[batch].sum())
+                surrogate.loss.backward()
                 share = len(part) / len(batch)
-                (surrogate.loss * share).backward()
                 measured += share * np.array([surrogate.ratio, surrogate.clip_fraction, surrogate.kl])
             norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
             optimizer.step()
@@ -187,7 +251,7 @@ def train_grpo(
             iteration=iteration,
             success=float(np.average(tree.success, weights=tree.weight)),
             chunks=float(np.average(tree.depth[tree.leaf] + 1, weights=tree.weight)),
-            trunk_len=plan.splits[0][0],
+            trunk_len=float((~tree.trainable).sum() / config.num_groups),
             groups=groups,
             trained_nodes=len(nodes),
             first_ratio=float(steps[0][0]) if steps else 1.0,
@@ -199,6 +263,20 @@ def train_grpo(
         del tree  # before the next one grows: two at a time would double the memory
         if not on_iteration(log, lambda at=iteration: _state(policy, optimizer, average, at)):
             return
+
+
+def _optimizer(policy: Pi05Policy, selected: Selection, config: GrpoConfig) -> torch.optim.AdamW:
+    """AdamW with one group of parameters per learning rate; `share` is a group's rate over that of the config."""
+    share_of = {
+        name: 1.0 if part == "action_expert" else config.vlm_rate_share
+        for part, names in selected.names.items()
+        for name in names
+    }
+    groups = [
+        {"params": [p for name, p in policy.model.named_parameters() if share_of.get(name) == share], "share": share}
+        for share in sorted(set(share_of.values()))
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay)
 
 
 def _score(policy: Pi05Policy, tree: RolloutTree, nodes: Tensor) -> Tensor:

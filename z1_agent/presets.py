@@ -11,7 +11,7 @@ from z1_agent.flow import FlowSDE
 from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import NANO_PATCH
 from z1_agent.precision import ComputeDtype, as_dtype
-from z1_agent.rollout import LinearTrunk
+from z1_agent.schedules import LinearTrunk
 from z1_agent.sft import SftConfig, SupervisedConfig
 from z1_envs.canvas import MAX_PX, MIN_PX
 from z1_envs.kitchen.env import ObsMode

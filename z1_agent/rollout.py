@@ -1,94 +1,34 @@
-"""Growing a rollout tree: where lanes split, and the loop that rolls them.
+"""Growing a rollout tree: the loop that rolls lanes and splits them as a plan says.
 
-    plan = shared_trunk(decision=3, width=8)
+    plan = shared_trunk(decision=3, group_size=8)
     tree = grow(envs, policy, plan, seed=0, generator=torch.Generator().manual_seed(0))
 
 A group of G lanes starts as one cluster of G, of which only the first lane moves. At a split every cluster
 falls into `width` clusters, whose first lanes continue from the state of the old one: one `branch` call.
+
+Where a plan is made from what the trunks show, these are rolled first, with a snapshot at every decision. Each group
+then goes back to its first split. All that is trained on is rolled after the plan is known: no choice has looked at it.
 """
 
-import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from z1_agent.observation import Observation, take
 from z1_agent.pi05 import Prefix
 from z1_agent.policy import Policy, Sample
+from z1_agent.schedules import BranchPlan, ScoutedPlan
 from z1_agent.tree import RolloutTree, Seen
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.evaluate import agent_rows
-
-
-@dataclass(frozen=True)
-class BranchPlan:
-    """Where clusters split: (decision, width) in order of decisions; the widths' product is the group size.
-
-    Raises ValueError where decisions do not rise or a width is below 2.
-    """
-
-    splits: tuple[tuple[int, int], ...]
-
-    def __post_init__(self) -> None:
-        decisions = [decision for decision, _ in self.splits]
-        if any(d < 0 for d in decisions) or any(a >= b for a, b in itertools.pairwise(decisions)):
-            raise ValueError(f"splits must be at rising decisions from 0 on, got {decisions}")
-        if any(width < 2 for _, width in self.splits):
-            raise ValueError(f"a split makes at least 2 of 1, got widths {[width for _, width in self.splits]}")
-
-    @property
-    def group_size(self) -> int:
-        """Leaves of a group."""
-        return int(np.prod([width for _, width in self.splits]))
-
-
-def flat(group_size: int) -> BranchPlan:
-    """Every lane of a group runs alone from the start."""
-    return BranchPlan(((0, group_size),))
-
-
-def shared_trunk(decision: int, group_size: int) -> BranchPlan:
-    """One lane per group runs `decision` decisions, then all do."""
-    return BranchPlan(((decision, group_size),))
-
-
-def binary_tree(decision: int, depth: int) -> BranchPlan:
-    """2^depth leaves; every cluster splits in two at floor(decision / 2^(depth - l)), l = 1..depth.
-
-    Splits that fall on the same decision become one, wider split.
-    """
-    widths: dict[int, int] = {}
-    for level in range(1, depth + 1):
-        at = decision // 2 ** (depth - level)
-        widths[at] = widths.get(at, 1) * 2
-    return BranchPlan(tuple(sorted(widths.items())))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinearTrunk:
-    """The paper's schedule: the shared trunk shrinks linearly from `start` decisions to 0.
-
-    It reaches 0 after `until` of the training's iterations, a share in (0, 1].
-
-    Raises ValueError where `start` is negative or `until` lies elsewhere.
-    """
-
-    start: int = 15
-    until: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.start < 0:
-            raise ValueError(f"start must not be negative, got {self.start}: it counts decisions")
-        if not 0 < self.until <= 1:
-            raise ValueError(f"until must lie in (0, 1], got {self.until}: it is a share of the training")
-
-    def plan(self, progress: float, group_size: int) -> BranchPlan:
-        """The plan when `progress` in [0, 1] of the training is done."""
-        decisions = round(self.start * max(0.0, 1.0 - progress / self.until))
-        return shared_trunk(decisions, group_size)
+from z1_envs.lane_rows import Infos
+from z1_envs.lane_rows import Observation as LaneObservation
+from z1_envs.snapshot import Snapshot
 
 
 @dataclass
@@ -115,12 +55,17 @@ class _Growth:
         self.seen.append(Seen(has_prefix=has_prefix, prefix=kept[0], observation=kept[1]))
 
     def add(
-        self, lanes: NDArray[np.int64], groups: NDArray[np.int64], depth: int, sample: Sample, group_size: int
+        self,
+        lanes: NDArray[np.int64],
+        groups: NDArray[np.int64],
+        depth: NDArray[np.int64],
+        sample: Sample,
+        group_size: int,
     ) -> None:
-        """One decision of `lanes`."""
+        """One decision of `lanes` [n], at depths [n]."""
         self.parent.append(self.last_node[lanes])
         self.group.append(groups)
-        self.depth.append(np.full(len(lanes), depth))
+        self.depth.append(depth)
         self.trainable.append(self.cluster[lanes] < group_size)
         self.samples.append(sample)
         self.last_node[lanes] = np.arange(self.num_nodes, self.num_nodes + len(lanes))
@@ -131,7 +76,7 @@ class _Growth:
 def grow(
     envs: BranchVectorEnv,
     policy: Policy,
-    plan: BranchPlan,
+    plan: BranchPlan | ScoutedPlan,
     *,
     seed: int,
     generator: torch.Generator,
@@ -152,44 +97,149 @@ def grow(
         cluster=np.where(np.arange(envs.num_envs) % envs.group_size == 0, envs.group_size, 0),
         room=prefix_bytes,
     )
-    splits = dict(plan.splits)
-    depth = num_steps = 0
+    depth, num_steps = np.zeros(envs.num_groups, dtype=np.int64), 0
+    if isinstance(plan, ScoutedPlan):
+        start = (observation, infos)
+        plans, observation, infos, num_steps = _scout(envs, policy, plan, growth, start, generator)
+        depth = np.array([own.splits[0][0] for own in plans])
+    else:
+        plans = [plan] * envs.num_groups
+    splits = [dict(own.splits) for own in plans]
     while True:
-        source = np.arange(envs.num_envs)
-        if depth in splits:
-            source = _split(growth, splits[depth], envs.finished)
+        widths = np.array([splits[group].get(int(depth[group]), 1) for group in range(envs.num_groups)])
+        source = _split(growth, widths[envs.group_index], envs.finished)
+        if (widths > 1).any():
             observation, infos = envs.branch(source)
-        moving = (growth.cluster > 0) & ~envs.finished
-        if not moving.any():
+        lanes = np.flatnonzero((growth.cluster > 0) & ~envs.finished)
+        if len(lanes) == 0:
             break
-        lanes = np.flatnonzero(moving)
         seen = agent_rows(observation, infos, lanes)
         prefix = _encode(policy, seen, source[lanes])
         sample = policy.sample(prefix, generator)
         growth.see(seen, prefix)
-        growth.add(lanes, envs.group_index[lanes], depth, sample, envs.group_size)
-        before = infos["elapsed"][lanes].sum()
-        chunks = np.zeros((envs.num_envs, *sample.chunk.shape[1:]), dtype=np.float32)
-        chunks[lanes] = sample.chunk
-        observation, _, _, _, infos = envs.step(chunks, active=moving)
-        num_steps += int(infos["elapsed"][lanes].sum() - before)
+        groups = envs.group_index[lanes]
+        growth.add(lanes, groups, depth[groups], sample, envs.group_size)
+        observation, infos, steps = _move(envs, lanes, sample.chunk, infos)
+        num_steps += steps
         depth += 1
     return _tree(growth, infos, num_steps)
 
 
-def _split(growth: _Growth, width: int, finished: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Every unfinished cluster becomes `width` clusters. A finished one stays whole: its outcome is decided.
+def _move(
+    envs: BranchVectorEnv, lanes: NDArray[np.int64], chunk: NDArray, infos: Infos
+) -> tuple[LaneObservation, Infos, int]:
+    """Carries out `chunk` [n, E, A] in `lanes` [n], and counts the control steps."""
+    before = infos["elapsed"][lanes].sum()
+    chunks = np.zeros((envs.num_envs, *chunk.shape[1:]), dtype=np.float32)
+    chunks[lanes] = chunk
+    moving = np.zeros(envs.num_envs, dtype=bool)
+    moving[lanes] = True
+    observation, _, _, _, infos = envs.step(chunks, active=moving)
+    return observation, infos, int(infos["elapsed"][lanes].sum() - before)
+
+
+def _split(growth: _Growth, widths: NDArray[np.int64], finished: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Every unfinished cluster becomes `widths` [L] clusters. A finished one stays whole: its outcome is decided.
 
     Returns for each lane the lane whose state it gets [L].
     """
     source = np.arange(len(finished))
-    for leader in np.flatnonzero((growth.cluster > width - 1) & ~finished):
-        size = int(growth.cluster[leader]) // width
-        followers = leader + size * np.arange(width)
+    for leader in np.flatnonzero((growth.cluster > 1) & (widths > 1) & ~finished):
+        size = int(growth.cluster[leader]) // int(widths[leader])
+        followers = leader + size * np.arange(widths[leader])
         source[followers] = leader
         growth.cluster[followers] = size
         growth.last_node[followers] = growth.last_node[leader]
     return source
+
+
+@dataclass(frozen=True)
+class _Scouted:
+    """One decision of the trunks of n groups, not yet nodes: what their leaders saw and did, and where they stood."""
+
+    groups: NDArray[np.int64]
+    seen: Observation
+    prefix: Prefix
+    sample: Sample
+    before: Sequence[Snapshot]
+
+
+def _scout(
+    envs: BranchVectorEnv,
+    policy: Policy,
+    plan: ScoutedPlan,
+    growth: _Growth,
+    start: tuple[LaneObservation, Infos],
+    generator: torch.Generator,
+) -> tuple[list[BranchPlan], LaneObservation, Infos, int]:
+    """Rolls the trunks, chooses a plan for each group, and puts every leader back to its first split.
+
+    Returns plans [G], observations and infos [L, …], and the control steps, those that are rolled again included.
+    """
+    observation, infos = start
+    leaders = np.arange(0, envs.num_envs, envs.group_size)
+    spreads: list[list[float]] = [[] for _ in leaders]
+    rounds: list[_Scouted] = []
+    rolling, num_steps = np.ones(envs.num_groups, dtype=bool), 0
+    while len(rounds) < plan.longest:
+        rolling &= ~envs.finished[leaders] & ~plan.rule.stops(infos, leaders)
+        if not rolling.any():
+            break
+        groups = np.flatnonzero(rolling)
+        lanes = leaders[groups]
+        seen = agent_rows(observation, infos, lanes)
+        prefix = policy.encode(seen)
+        sample, spread = _sample_and_spread(policy, prefix, plan.rule.num_samples, generator)
+        for group, value in zip(groups, spread, strict=True):
+            spreads[group].append(float(value))
+        rounds.append(_Scouted(groups, seen, prefix, sample, envs.save(lanes)))
+        observation, infos, steps = _move(envs, lanes, sample.chunk, infos)
+        num_steps += steps
+    rolled = np.array([len(values) for values in spreads])
+    # An episode that ended on its trunk has nothing to split; its last decision has.
+    last = np.maximum(rolled - envs.finished[leaders], 0)
+    plans = [plan.at(plan.rule.choose(values, int(at))) for values, at in zip(spreads, last, strict=True)]
+    first = np.array([chosen.splits[0][0] for chosen in plans])
+    back = np.flatnonzero(first < rolled)
+    if len(back) > 0:
+        snapshots = [_before(rounds, int(group), int(first[group])) for group in back]
+        observation, infos = envs.restore(snapshots, leaders[back])
+    _plant(growth, envs, rounds, first)
+    return plans, observation, infos, num_steps
+
+
+def _sample_and_spread(
+    policy: Policy, prefix: Prefix, num_samples: int, generator: torch.Generator
+) -> tuple[Sample, NDArray]:
+    """One sample per row of `prefix`, and how far `num_samples` of them spread [n].
+
+    The spread is the standard deviation of what reaches the env, in its action units, mean over the chunk's entries.
+    """
+    samples = policy.sample(prefix.repeat(torch.arange(len(prefix)).repeat_interleave(num_samples)), generator)
+    chunks = samples.chunk.reshape(len(prefix), num_samples, -1)
+    return _rows(samples, torch.arange(0, len(samples.chunk), num_samples)), chunks.std(axis=1).mean(axis=1)
+
+
+def _before(rounds: Sequence[_Scouted], group: int, depth: int) -> Snapshot:
+    """Where `group` stood before decision `depth`."""
+    scouted = rounds[depth]
+    return scouted.before[int(np.flatnonzero(scouted.groups == group)[0])]
+
+
+def _plant(growth: _Growth, envs: BranchVectorEnv, rounds: Sequence[_Scouted], first: NDArray[np.int64]) -> None:
+    """The decisions before each group's `first` split [G] become nodes."""
+    for depth, scouted in enumerate(rounds):
+        kept = np.flatnonzero(first[scouted.groups] > depth)
+        if len(kept) == 0:
+            continue
+        rows, groups = torch.from_numpy(kept), scouted.groups[kept]
+        growth.see(take(scouted.seen, kept), scouted.prefix.repeat(rows))
+        depths = np.full(len(kept), depth)
+        growth.add(groups * envs.group_size, groups, depths, _rows(scouted.sample, rows), envs.group_size)
+
+
+def _rows(sample: Sample, rows: Tensor) -> Sample:
+    return Sample(sample.chunk[rows.numpy()], sample.path[rows], sample.index[rows], sample.logprob[rows])
 
 
 def _encode(policy: Policy, seen: Observation, source: NDArray[np.int64]) -> Prefix:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from z1_agent.advantage import GroupFilter, decayed_rewards, group_advantages
+from z1_agent.advantage import DecayedReward, GroupFilter, group_advantages
 
 KEEP = GroupFilter()
 
@@ -19,7 +19,7 @@ def advantages_of(rewards, success, group=None, weight=None):
 
 def test_decay_counts_chunks_and_spares_failures():
     # 25 steps in chunks of 10 end in the third chunk: 0.9³; exactly 20 steps in the second: 0.9².
-    rewards = decayed_rewards(np.array([True, True, False]), np.array([25, 20, 5]), 10, 0.9)
+    rewards = DecayedReward(0.9)(np.array([True, True, False]), np.array([25, 20, 5]), 10)
     np.testing.assert_allclose(rewards, [0.729, 0.81, 0.0])
 
 

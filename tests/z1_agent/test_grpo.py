@@ -12,7 +12,7 @@ from z1_agent.checkpoint import TrainerState
 from z1_agent.grpo import GrpoConfig, IterationLog, train_grpo
 from z1_agent.lora import LoraConfig
 from z1_agent.pi05 import Prefix
-from z1_agent.rollout import LinearTrunk
+from z1_agent.schedules import LinearTrunk
 from z1_envs.lanes import LaneVectorEnv
 
 CONFIG = GrpoConfig(

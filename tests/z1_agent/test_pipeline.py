@@ -25,8 +25,8 @@ from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import pi05_nano
 from z1_agent.pipeline import Training, stream_seed, train
 from z1_agent.presets import PRESETS, TrainConfig, cpu, smoke
-from z1_agent.rollout import LinearTrunk
 from z1_agent.run import RL, SFT, Run, RunError, open_run
+from z1_agent.schedules import LinearTrunk
 from z1_agent.sft import SftConfig
 from z1_envs.evaluate import Report
 from z1_envs.kitchen import env as kitchen_env

@@ -9,7 +9,8 @@ import torch
 from tests.z1_agent.reach_env import HORIZON, ReachEnv
 from z1_agent import rollout
 from z1_agent.policy import Pi05Policy
-from z1_agent.rollout import BranchPlan, LinearTrunk, binary_tree, flat, grow, shared_trunk
+from z1_agent.rollout import grow
+from z1_agent.schedules import BranchPlan, LinearTrunk, binary_tree, flat, shared_trunk
 from z1_agent.tree import RolloutTree, Seen, concatenate
 from z1_envs.lanes import LaneVectorEnv
 
