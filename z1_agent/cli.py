@@ -25,6 +25,7 @@ from z1_agent.commands.listing import List
 from z1_agent.commands.record import Record
 from z1_agent.commands.serve import Serve
 from z1_agent.commands.sft import Sft
+from z1_agent.commands.suite import Suite
 from z1_agent.commands.train import Train
 from z1_agent.commands.work import INTERRUPTED
 from z1_agent.lerobot_policy import ExportError
@@ -49,7 +50,7 @@ _REFUSALS = (
     ExportError,
 )
 
-Command = Train | Sft | Eval | Record | Demos | Serve | Export | Assets | List | Doctor
+Command = Train | Suite | Sft | Eval | Record | Demos | Serve | Export | Assets | List | Doctor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,6 +105,7 @@ def _parse_with(words: list[str], config: TrainConfig) -> Command:
     fine_tune = FineTuneConfig(data=tyro.MISSING, sft=learning)
     commands = (
         Annotated[Train, subcommand("train", default=Train(task=tyro.MISSING, config=config))]
+        | Annotated[Suite, subcommand("suite")]
         | Annotated[Sft, subcommand("sft", default=Sft(config=fine_tune))]
         | Annotated[Eval, subcommand("eval")]
         | Annotated[Record, subcommand("record")]

@@ -1,6 +1,7 @@
 """The commands of `z1`, one file each: a frozen dataclass whose fields are its flags, and `prepare`, which checks them.
 
 train        demonstrations, SFT, evaluation, GRPO, evaluation
+suite        many tasks with several seeds, and one table
 sft          a public or own policy, fine-tuned on a dataset
 export       a checkpoint in LeRobot's layout
 evaluate     success rate of a checkpoint, with its interval

@@ -1,0 +1,307 @@
+"""A suite: what its table says, that it survives being killed, and which directories it refuses."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from z1_agent import pipeline
+from z1_agent.cli import main
+from z1_agent.console import StopRequest
+from z1_agent.grpo import GrpoConfig
+from z1_agent.jobs import TrainJob, cost_of, output_of, run_jobs
+from z1_agent.manifest import Manifest, open_manifest, read_manifest
+from z1_agent.presets import TrainConfig, smoke
+from z1_agent.run import RunError
+from z1_agent.sft import SftConfig
+from z1_agent.suite import KIND, run_suite, suite_jobs
+from z1_agent.suite_report import write_suite
+from z1_agent.summary import summarise
+from z1_envs.opengl import RenderError
+
+ROOT = Path(__file__).parents[2]
+COSTS = {"cpu_seconds", "peak_memory_bytes", "origins"}  # what two equal suites may differ in
+
+
+def tiny(task: str) -> TrainConfig:
+    """A training in two seconds, which learns nothing."""
+    return dataclasses.replace(
+        smoke(task),
+        horizon=40,
+        sft=SftConfig(num_demos=2, batch_size=8, steps_per_round=4, max_rounds=1),
+        grpo=GrpoConfig(num_iterations=8, num_groups=2, group_size=2, minibatch_size=16),
+        validation_episodes=2,
+        eval_episodes=8,
+        checkpoint_every=2,
+    )
+
+
+CONFIGS = {"CloseDrawer": tiny("CloseDrawer")}
+
+
+def begin(path: Path, *, resume: bool = False, seeds: int | None = 2, configs: Any = None) -> Manifest:
+    return open_manifest(
+        path, KIND, "smoke", configs or CONFIGS, num_seeds=seeds, command=["z1", "suite"], resume=resume
+    )
+
+
+def jobs_of(manifest: Manifest) -> list[TrainJob]:
+    return suite_jobs(manifest, CONFIGS, command=["z1", "suite"], threads=1)
+
+
+def run_all(manifest: Manifest) -> list[Any]:
+    return run_suite(manifest, jobs_of(manifest), at_once=2, console=Console(quiet=True), stop=StopRequest())
+
+
+# The suite as another process runs it; jobs one after the other.
+SCRIPT = """
+import sys
+from pathlib import Path
+from rich.console import Console
+sys.path.insert(0, {tests!r})
+import test_suite as t
+manifest = t.begin(Path(sys.argv[1]))
+t.run_suite(manifest, t.jobs_of(manifest), at_once=1, console=Console(), stop=t.StopRequest())
+"""
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "the suite ended before it could be killed"
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def without_costs(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: without_costs(value) for key, value in values.items() if key not in COSTS}
+    return [without_costs(value) for value in values] if isinstance(values, list) else values
+
+
+def draws_nothing(*_given: Any, **_named: Any) -> None:
+    raise RenderError("films take longer than the training")
+
+
+def test_a_killed_suite_goes_on_to_the_table_of_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "off")  # no films in processes that begin now, nor in this one
+    monkeypatch.setattr(pipeline, "film_policy", draws_nothing)
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    script = SCRIPT.format(tests=str(Path(__file__).parent))
+    with subprocess.Popen([sys.executable, "-c", script, str(killed)], cwd=ROOT) as process:
+        # While it runs: the same without interruption.
+        manifest = begin(straight)
+        assert [job.work() for job in jobs_of(manifest)] == [0, 0]
+        write_suite(manifest)
+        second = killed / "runs" / "CloseDrawer-1" / "log.jsonl"
+        wait_for(lambda: second.exists() and second.read_text().count('"stage": "rl"') >= 3, process)
+        process.send_signal(signal.SIGKILL)
+    assert (killed / "results.json").exists(), "the first training had finished"
+    assert not (second.parent / "result.json").exists()
+    for half in ("results.md.tmp", "results.json.tmp", "manifest.json.tmp", "runs/CloseDrawer-1/result.json.tmp"):
+        (killed / half).write_text('{"half')
+
+    time.sleep(1.0)  # the training ends with its suite, as soon as it gets to it
+    assert run_all(begin(killed, resume=True)) == []
+    tables = [without_costs(json.loads((path / "results.json").read_text())) for path in (straight, killed)]
+    assert tables[0] == tables[1]
+    assert [row["seeds"] for row in tables[0]["rows"]] == [[0, 1]]
+    evaluations = [(path / "runs" / "CloseDrawer-1" / "eval_rl.json").read_text() for path in (straight, killed)]
+    assert evaluations[0] == evaluations[1]
+    page = (killed / "results.html").read_text()
+    assert "another simulator" in page
+    assert page.count("<svg") == 2
+    cost = cost_of(killed / "runs" / "CloseDrawer-0")
+    assert 0 < cost.cpu_seconds < 600
+    assert 10**8 < cost.peak_memory_bytes < 10**10
+
+
+def result(task: str, seed: int, gained: int, lost: int, won: int) -> dict[str, Any]:
+    """A result.json of 100 episodes, of which SFT has won `won`."""
+    stages = {"sft": 60.0, "rl": 240.0}
+    return {
+        "task": task,
+        "seed": seed,
+        "sft": {"successes": won, "episodes": 100, "rate": won / 100},
+        "rl": {"successes": won + gained - lost, "episodes": 100, "rate": (won + gained - lost) / 100},
+        "paired": {"gained": gained, "lost": lost},
+        "env_steps": {"sft": 1000, "rl": 3000},
+        "cpu_seconds": stages,
+        "peak_memory_bytes": 10**9,
+    }
+
+
+def finish(manifest: Manifest, task: str, seed: int, gained: int, lost: int, won: int) -> None:
+    path = manifest.run_path(task, seed)
+    path.mkdir(parents=True)
+    (path / "result.json").write_text(json.dumps(result(task, seed, gained, lost, won)))
+
+
+def test_the_table_by_hand(tmp_path: Path) -> None:
+    names = ("OpenDrawer", "CloseDrawer", "TurnOnStove", "TurnOffStove")
+    manifest = begin(tmp_path / "suite", configs={name: tiny(name) for name in names})
+    assert write_suite(manifest) is None
+    assert not (manifest.path / "results.md").exists()
+    finish(manifest, "OpenDrawer", 0, gained=30, lost=0, won=50)
+    finish(manifest, "OpenDrawer", 1, gained=10, lost=0, won=70)
+    finish(manifest, "CloseDrawer", 0, gained=0, lost=20, won=90)
+    finish(manifest, "TurnOnStove", 0, gained=2, lost=2, won=40)
+    summary = write_suite(manifest)
+    assert summary is not None
+    rows = {row.task: row for row in summary.rows}
+    # OpenDrawer: (50 + 70) / 2 → (80 + 80) / 2; CloseDrawer 90 → 70; TurnOnStove 40 → 40.
+    assert rows["OpenDrawer"].found.before.mean == pytest.approx(0.6)
+    assert rows["OpenDrawer"].found.gain.mean == pytest.approx(0.2)
+    assert rows["OpenDrawer"].p_value == pytest.approx(2 / 2**40)  # 40 gained, none lost
+    assert rows["OpenDrawer"].p_holm == pytest.approx(3 * 2 / 2**40)
+    assert rows["CloseDrawer"].p_holm == pytest.approx(2 * 2 / 2**20)
+    assert rows["TurnOnStove"].p_holm == 1.0
+    assert summary.worse == ("CloseDrawer",)
+    # Drawers: (0.2 - 0.2) / 2; all: (0.2 - 0.2 + 0) / 3.
+    assert [(one.name, one.num_tasks) for one in summary.categories] == [("drawers", 2), ("stove", 1)]
+    assert summary.categories[0].found.gain.mean == pytest.approx(0)
+    assert summary.overall.found.after.mean == pytest.approx((0.8 + 0.7 + 0.4) / 3)
+    low, high = summary.overall.found.gain.interval
+    wider = summary.overall_drawn.found.gain.interval
+    assert wider[0] < low < 0 < high < wider[1]
+    # TurnOnStove with seed 1, CloseDrawer with seed 1, and both of TurnOffStove.
+    assert len(summary.unfinished) == 4
+
+    text = (manifest.path / "results.md").read_text()
+    assert "| CloseDrawer | drawers | 1* | 1 × 100 | 90.0 % (" in text
+    assert "| OpenDrawer | drawers | 2 | 2 × 100 | 60.0 % (" in text
+    assert "| 4,000 | 5.0 | 1.00 |" in text
+    assert "Significantly worse than its SFT (corrected p < 0.05): CloseDrawer." in text
+    assert "TurnOffStove with seed 0" in text
+    assert "Published for Z-1, in another simulator" in text
+    before = text, (manifest.path / "figures" / "tasks.svg").read_text()
+    write_suite(manifest)
+    assert before == ((manifest.path / "results.md").read_text(), (manifest.path / "figures/tasks.svg").read_text())
+
+
+def test_all_tasks_come_before_the_next_seed(tmp_path: Path) -> None:
+    both = CONFIGS | {"OpenDrawer": tiny("OpenDrawer")}
+    manifest = begin(tmp_path / "suite", configs=both, seeds=1)
+    assert manifest.in_order() == [("CloseDrawer", 0), ("OpenDrawer", 0)]
+    # Seeds and tasks are added; none is lost.
+    manifest = reopened(manifest, {"OpenDrawer": both["OpenDrawer"]}, 3)
+    assert manifest.in_order() == [("CloseDrawer", 0), ("OpenDrawer", 0), ("OpenDrawer", 1), ("OpenDrawer", 2)]
+    manifest = reopened(manifest, both, 2)
+    assert {name: one.num_seeds for name, one in manifest.planned.items()} == {"CloseDrawer": 2, "OpenDrawer": 3}
+    manifest = reopened(manifest, both, None)
+    assert manifest.in_order()[-1] == ("OpenDrawer", 2)
+    assert [job.config.seed for job in jobs_of(manifest)] == [0, 1]
+
+
+def reopened(manifest: Manifest, configs: Any, seeds: int | None) -> Manifest:
+    path = manifest.path
+    manifest.let_go()
+    return begin(path, resume=True, configs=configs, seeds=seeds)
+
+
+def test_other_settings_and_other_directories_are_refused(tmp_path: Path) -> None:
+    manifest = begin(tmp_path / "suite")
+    before = (manifest.path / "manifest.json").read_text()
+    manifest.let_go()
+    changed = {"CloseDrawer": dataclasses.replace(CONFIGS["CloseDrawer"], horizon=50)}
+    with pytest.raises(RunError, match="CloseDrawer: horizon is 40 there and 50 here; resume with what"):
+        begin(manifest.path, resume=True, configs=changed)
+    with pytest.raises(RunError, match="is in use: add --resume to go on with the suite there, or give another --out"):
+        begin(manifest.path)
+    with pytest.raises(RunError, match="another kind of results, 'suite', not 'ablation'"):
+        read_manifest(manifest.path, "ablation")
+    assert (manifest.path / "manifest.json").read_text() == before
+
+    (manifest.path / "manifest.json").write_text(before.replace('"horizon": 40', '"horizon": 41'))
+    with pytest.raises(RunError, match="was edited: its digest is another one"):
+        begin(manifest.path, resume=True)
+    (manifest.path / "manifest.json").write_text('{"name": "something else"}')
+    with pytest.raises(RunError, match="was not written by this program"):
+        begin(manifest.path, resume=True)
+
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.tex").touch()
+    with pytest.raises(RunError, match="is in use: give another --out"):
+        begin(other)
+    with pytest.raises(RunError, match=r"no suite to resume in .*other \(no manifest.json\); leave out --resume"):
+        begin(other, resume=True)
+    assert [file.name for file in other.iterdir()] == ["thesis.tex"]
+    assert summarise(manifest) is None
+
+
+def test_two_suites_cannot_share_a_directory(tmp_path: Path) -> None:
+    held = begin(tmp_path / "suite")
+    with pytest.raises(RunError, match=f"is going on, in process {os.getpid()}: wait for it or stop it"):
+        begin(held.path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tasks", "OpenDrawr"], "unknown task 'OpenDrawr': did you mean OpenDrawer"),
+        (["--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["--resume"], "there is no suite to resume in"),
+        (["--eval-episodes", "0"], "eval_episodes must be at least 1, got 0"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["suite", *words, "--out", str(tmp_path / "suite")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "suite").exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A job that fails, or leaves a file that others wait for."""
+
+    path: Path
+    fails: bool = False
+    needs: Path | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.path.exists()
+
+    @property
+    def is_ready(self) -> bool:
+        return self.needs is None or self.needs.exists()
+
+    def work(self) -> int:
+        if self.fails:
+            print("the disk is full")
+            return 3
+        self.path.touch()
+        return 0
+
+
+def test_a_job_that_fails_takes_only_those_that_need_it_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    done = Written(tmp_path / "done")
+    done.path.touch()
+    bad = Written(tmp_path / "bad", fails=True)
+    late = Written(tmp_path / "late", needs=tmp_path / "bad")
+    ends: list[tuple[str, int]] = []
+    stop = StopRequest()
+    failed = run_jobs(
+        [done, late, bad], at_once=2, stop=stop, on_end=lambda job, code: ends.append((job.path.name, code))
+    )
+    assert ends == [("bad", 3)]
+    assert failed == [bad, late]
+    assert "the disk is full" in output_of(bad.path).read_text()

@@ -1,0 +1,218 @@
+"""Which differences are beyond chance, over seeds and tasks. numpy and scipy; episodes are paired.
+
+A training of one task with one seed is four counts: both evaluations ran the same episodes. Intervals are percentiles
+of a bootstrap with a seed of its own: the same counts give the same interval. What is drawn again is said with each.
+Sources: Holm 1979 (step-down correction); Agarwal et al. 2021, arXiv 2108.13264 (intervals over runs within tasks).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+Interval = tuple[float, float]
+
+NUM_DRAWS = 10_000
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedCounts:
+    """Episodes that both policies won, that only the second (gained), only the first (lost), or neither won.
+
+    Raises ValueError where a count is negative or there is no episode.
+    """
+
+    both: int
+    gained: int
+    lost: int
+    neither: int
+
+    def __post_init__(self) -> None:
+        counts = (self.both, self.gained, self.lost, self.neither)
+        if min(counts) < 0 or sum(counts) == 0:
+            raise ValueError(f"counts of episodes must not be negative, nor all be 0, got {counts}")
+
+    @property
+    def trials(self) -> int:
+        """Episodes in all."""
+        return self.both + self.gained + self.lost + self.neither
+
+    @property
+    def before(self) -> float:
+        """Success of the first policy."""
+        return (self.both + self.lost) / self.trials
+
+    @property
+    def after(self) -> float:
+        """Success of the second policy."""
+        return (self.both + self.gained) / self.trials
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean and its 95 % interval."""
+
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Improvement:
+    """Success of the first and of the second policy, and the gain between them."""
+
+    before: Estimate
+    after: Estimate
+    gain: Estimate
+
+
+def wilson(successes: int, trials: int) -> Interval:
+    """Wilson's 95 % interval of a rate; (0, 1) without a trial."""
+    if trials == 0:
+        return 0.0, 1.0
+    found = binomtest(successes, trials).proportion_ci(_LEVEL, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def pooled_mcnemar(runs: Sequence[PairedCounts]) -> float:
+    """Two-sided p-value of McNemar's exact test on the discordant episodes of all `runs` together.
+
+    It speaks of these trained policies on further episodes: that seeds of training differ, it does not see.
+    """
+    gained, lost = sum(run.gained for run in runs), sum(run.lost for run in runs)
+    return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: each p-value such that comparing it with α bounds the chance of any false alarm."""
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def improvement(tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: bool) -> Improvement:
+    """Means over `tasks` of means over their runs, one run per seed.
+
+    Drawn again are seeds within a task, and episodes within a run; with `draw_tasks` tasks too, as if others of their
+    kind had been met. Without it the tasks are these and no others.
+
+    Raises ValueError where there is no task, or one without a run.
+    """
+    if not tasks or not all(tasks):
+        raise ValueError("an interval needs at least one task, and one run of each")
+    rng = np.random.default_rng(NUM_DRAWS)
+    drawn = np.stack([_draw_rates(runs, rng) for runs in tasks])  # [T, D, 2]
+    if draw_tasks:
+        chosen = rng.integers(len(tasks), size=(len(tasks), NUM_DRAWS))
+        drawn = drawn[chosen, rng.integers(NUM_DRAWS, size=chosen.shape)]
+    before, after = np.moveaxis(drawn.mean(axis=0), 1, 0)
+    means = np.mean([np.mean([[run.before, run.after] for run in runs], axis=0) for runs in tasks], axis=0)
+    return Improvement(
+        before=_estimate(means[0], before),
+        after=_estimate(means[1], after),
+        gain=_estimate(means[1] - means[0], after - before),
+    )
+
+
+def _draw_rates(runs: Sequence[PairedCounts], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Success of both policies in a bootstrap over seeds and episodes [D, 2]."""
+    trials = np.array([run.trials for run in runs])
+    shares = np.array([[run.both, run.gained, run.lost, run.neither] for run in runs]) / trials[:, None]
+    seeds = rng.integers(len(runs), size=(NUM_DRAWS, len(runs)))
+    counts = rng.multinomial(trials[seeds], shares[seeds]) / trials[seeds][..., None]
+    both, gained, lost = counts[..., 0], counts[..., 1], counts[..., 2]
+    return np.stack([both + lost, both + gained], axis=-1).mean(axis=1)
+
+
+def mean_over_tasks(values: Sequence[Sequence[float]]) -> Estimate:
+    """Mean over tasks of means over seeds; seeds are drawn again within each task. A single seed has no spread.
+
+    Raises ValueError where there is no task, or one without a value.
+    """
+    return Estimate(mean=float(np.mean([np.mean(of_task) for of_task in values])), interval=_bounds(_means(values)))
+
+
+def median_over_runs(values: Sequence[Sequence[float]]) -> Estimate:
+    """Median over all runs of all tasks, where values may be infinite; seeds are drawn again within each task.
+
+    Raises ValueError where there is no task, or one without a value.
+    """
+    pooled = np.concatenate([_drawn_seeds(of_task, rng) for of_task, rng in _with_rng(values)], axis=1)
+    return Estimate(mean=_middle(np.concatenate(values)), interval=_bounds(np.array([_middle(row) for row in pooled])))
+
+
+def _middle(values: NDArray[np.float64]) -> float:
+    """The median; of an even number the upper of the two in the middle, which is the worse one where less is better."""
+    return float(np.sort(values)[len(values) // 2])
+
+
+def _means(values: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    return np.mean([_drawn_seeds(of_task, rng).mean(axis=1) for of_task, rng in _with_rng(values)], axis=0)
+
+
+def _with_rng(values: Sequence[Sequence[float]]) -> list[tuple[Sequence[float], np.random.Generator]]:
+    if not values or not all(len(of_task) for of_task in values):
+        raise ValueError("an interval needs at least one task, and one value of each")
+    rng = np.random.default_rng(NUM_DRAWS)
+    return [(of_task, rng) for of_task in values]
+
+
+def _drawn_seeds(values: Sequence[float], rng: np.random.Generator) -> NDArray[np.float64]:
+    return np.asarray(values, dtype=float)[rng.integers(len(values), size=(NUM_DRAWS, len(values)))]
+
+
+def _estimate(mean: float, drawn: NDArray[np.float64]) -> Estimate:
+    return Estimate(mean=float(mean), interval=_bounds(drawn))
+
+
+def _bounds(drawn: NDArray[np.float64]) -> Interval:
+    """The middle 95 %, both ends values that were drawn: between a number and infinity there is nothing."""
+    tail = (1 - _LEVEL) / 2
+    low = np.quantile(drawn, tail, method="lower")
+    high = np.quantile(drawn, 1 - tail, method="higher")
+    return float(low), float(high)
+
+
+def smoothed(success: Sequence[float], window: int) -> NDArray[np.float64]:
+    """Mean of the last `window` iterations at each one; of those that there are, before."""
+    values = np.asarray(success, dtype=float)
+    return np.array([values[max(0, i + 1 - window) : i + 1].mean() for i in range(len(values))])
+
+
+def cost_to_reach(cost: Sequence[float], success: Sequence[float], level: float, *, window: int) -> float:
+    """What had been spent when the mean of `window` iterations first was `level` or more; infinity where it never was.
+
+    cost: of each iteration. Before `window` iterations have run nothing counts as reached.
+    """
+    reached = np.flatnonzero(smoothed(success, window) >= level - 1e-12)
+    reached = reached[reached >= min(window, len(success)) - 1]
+    return float(np.cumsum(cost)[reached[0]]) if len(reached) else math.inf
+
+
+def value_at(cost: Sequence[float], success: Sequence[float], budget: float, *, window: int) -> float:
+    """Mean success of the last `window` iterations that had ended within `budget`, which at least the first must.
+
+    Raises ValueError where it did not.
+    """
+    count = int(np.searchsorted(np.cumsum(cost), budget * (1 + 1e-12), side="right"))
+    if count == 0:
+        raise ValueError(f"the first iteration cost {cost[0]}, more than the budget of {budget}")
+    return float(smoothed(success, window)[count - 1])
+
+
+def mean_until(cost: Sequence[float], success: Sequence[float], budget: float) -> float:
+    """Success averaged over what was spent, up to `budget`: the area under the learning curve, divided by it.
+
+    Raises ValueError where less than the budget was spent.
+    """
+    ends = np.cumsum(cost)
+    if ends[-1] < budget * (1 - 1e-12):
+        raise ValueError(f"{ends[-1]} were spent, less than the budget of {budget}")
+    spent = np.diff(np.minimum(ends, budget), prepend=0.0)
+    return float(np.dot(spent, np.asarray(success, dtype=float)) / budget)

@@ -1,0 +1,206 @@
+"""The table of a suite as Markdown, JSON and HTML, with its figures."""
+
+import dataclasses
+import io
+from collections.abc import Callable
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import PercentFormatter
+
+from z1_agent.curves import BLUE, GREEN, INK, MUTED
+from z1_agent.manifest import Manifest
+from z1_agent.published import OTHERS, SIMULATOR, Z1_AVERAGE, Z1_ROWS
+from z1_agent.statistics import Estimate, Improvement
+from z1_agent.summary import SIGNIFICANT, Average, Summary, TaskRow, summarise
+from z1_agent.tables import Figure, Table
+
+_TITLE = "Z-1 open: all tasks"
+_ONE_SEED = "*"
+
+_TASK_NOTE = (
+    "Both policies ran the same episodes, which no training has seen. Gain in points of success; interval: 95 % of a "
+    "bootstrap over seeds and episodes. "
+    f"{_ONE_SEED} one seed: its interval knows episodes only, not how trainings differ. p: McNemar's exact test on the "
+    "episodes of all seeds together, corrected over the tasks of this table (Holm); it speaks of these policies alone. "
+    "Env steps and CPU time: mean per seed, of demonstrations, SFT, GRPO and all evaluations; CPU time and memory are "
+    "those of the processes."
+)
+_AVERAGE_NOTE = (
+    "Every task counts the same. Intervals: 95 % of a bootstrap over the seeds within each task and the episodes "
+    "within each seed; in the last row over tasks too, as if others had been chosen."
+)
+
+
+def write_suite(manifest: Manifest) -> Summary | None:
+    """Writes results.md, results.json, results.html and figures/; nothing before the first training has finished."""
+    summary = summarise(manifest)
+    if summary is None:
+        return None
+    figures = [
+        draw("tasks", "Success before and after GRPO, with 95 % intervals", 0.6 + 0.28 * len(summary.rows), summary),
+        draw("categories", "Gain by category, with 95 % intervals", 0.9 + 0.3 * len(summary.categories), summary),
+    ]
+    tables = [_tasks(summary), _averages(summary), *_published()]
+    values = dataclasses.asdict(summary) | {"worse": summary.worse, "published": _published_values()}
+    manifest.write_results(_TITLE, lead_of(summary), tables, figures, values)
+    return summary
+
+
+def lead_of(summary: Summary) -> list[str]:
+    """The outcome in words: one sentence per paragraph."""
+    found, drawn = summary.overall.found, summary.overall_drawn.found
+    count = len(summary.rows)
+    worse = ", ".join(summary.worse) if summary.worse else "none"
+    lead = [
+        f"Mean gain over {count} task{'s' if count > 1 else ''}: {points(found.gain)} points (95 % interval); with "
+        f"tasks drawn too: {points(drawn.gain)}. Success {share(found.before)} after SFT, {share(found.after)} after "
+        f"GRPO.",
+        f"Significantly worse than its SFT (corrected p < {SIGNIFICANT}): {worse}.",
+    ]
+    ones = sum(len(row.seeds) == 1 for row in summary.rows)
+    if ones:
+        lead.append(f"Rows with one seed, marked {_ONE_SEED}: {ones} of {count}.")
+    if summary.unfinished:
+        names = ", ".join(f"{task} with seed {seed}" for task, seed in summary.unfinished)
+        lead.append(f"Not finished, and not in the table: {names}.")
+    return lead
+
+
+def share(estimate: Estimate) -> str:
+    """A rate and its interval [%]."""
+    low, high = estimate.interval
+    return f"{100 * estimate.mean:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def points(estimate: Estimate) -> str:
+    """A difference of rates and its interval [points]."""
+    low, high = estimate.interval
+    return f"{100 * estimate.mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def p_in_words(p_value: float) -> str:
+    """Two digits; below 0.0001 no more than that."""
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}"
+
+
+def _tasks(summary: Summary) -> Table:
+    columns = ("task", "category", "seeds", "episodes", "SFT", "RL", "gain", "p", "env steps", "CPU min", "GB")
+    return Table(
+        title="Tasks",
+        columns=columns,
+        rows=tuple(_task_cells(row) for row in summary.rows),
+        note=_TASK_NOTE,
+        num_names=2,
+    )
+
+
+def _task_cells(row: TaskRow) -> tuple[str, ...]:
+    return (
+        row.task,
+        row.category,
+        f"{len(row.seeds)}{_ONE_SEED if len(row.seeds) == 1 else ''}",
+        f"{len(row.seeds)} × {row.episodes}",
+        share(row.found.before),
+        share(row.found.after),
+        points(row.found.gain),
+        p_in_words(row.p_holm),
+        f"{row.env_steps:,.0f}",
+        f"{row.cpu_seconds / 60:.1f}",
+        f"{row.peak_memory_bytes / 1e9:.2f}",
+    )
+
+
+def _averages(summary: Summary) -> Table:
+    rows = tuple(_average_cells(one) for one in (*summary.categories, summary.overall, summary.overall_drawn))
+    columns = ("category", "tasks", "SFT", "RL", "gain")
+    return Table(title="Averages", columns=columns, rows=rows, note=_AVERAGE_NOTE)
+
+
+def _average_cells(one: Average) -> tuple[str, ...]:
+    found: Improvement = one.found
+    return one.name, str(one.num_tasks), share(found.before), share(found.after), points(found.gain)
+
+
+def _published() -> list[Table]:
+    def percent(rate: float | None) -> str:
+        return "not published" if rate is None else f"{rate:.1f} %"
+
+    def gain(sft: float | None, rl: float | None) -> str:
+        return "" if sft is None or rl is None else f"{rl - sft:+.1f}"
+
+    rows = [(row.name, percent(row.sft), percent(row.rl), gain(row.sft, row.rl)) for row in (*Z1_ROWS, Z1_AVERAGE)]
+    others = tuple((name, percent(rate)) for name, rate in OTHERS.items())
+    return [
+        Table(
+            title="Published for Z-1, in another simulator",
+            columns=("category or task", "SFT", "RL", "gain"),
+            rows=tuple(rows),
+            note=f"As arXiv 2606.31846 reports them: {SIMULATOR}",
+        ),
+        Table(
+            title="Published for other methods, in another simulator",
+            columns=("method", "average over the 24 tasks"),
+            rows=others,
+            note="From their own papers and arXiv 2606.31846; not comparable with the tables of this page either.",
+        ),
+    ]
+
+
+def _published_values() -> dict[str, object]:
+    rows = [dataclasses.asdict(row) for row in (*Z1_ROWS, Z1_AVERAGE)]
+    return {"simulator": SIMULATOR, "z1": rows, "others": OTHERS}
+
+
+def draw(name: str, caption: str, height: float, summary: Summary) -> Figure:
+    """The figure `name`, `height` [inches] high."""
+    paint = {"tasks": _paint_tasks, "categories": _paint_categories}[name]
+    return Figure(name=name, caption=caption, svg=as_svg(name, height, lambda axes: paint(axes, summary)))
+
+
+def as_svg(name: str, height: float, paint: Callable[[Axes], None]) -> str:
+    """What `paint` draws, 7.5 by `height` [inches]; the same text each time."""
+    canvas = Canvas(figsize=(7.5, height), layout="constrained")
+    axes = canvas.add_subplot()
+    paint(axes)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=8, color=MUTED)
+    axes.grid(color="#e4e7eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):  # its default is drawn anew each time
+        canvas.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def _paint_tasks(axes: Axes, summary: Summary) -> None:
+    y = np.arange(len(summary.rows))
+    for values, color, label, up in (
+        ([row.found.before for row in summary.rows], MUTED, "after SFT", -0.12),
+        ([row.found.after for row in summary.rows], BLUE, "after GRPO", 0.12),
+    ):
+        _dots(axes, values, y + up, color, label)
+    axes.set_yticks(y, [row.task + (_ONE_SEED if len(row.seeds) == 1 else "") for row in summary.rows])
+    axes.set_ylim(len(y) - 0.5, -0.5)
+    axes.set_xlim(-0.01, 1.01)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
+def _paint_categories(axes: Axes, summary: Summary) -> None:
+    shown = (*summary.categories, summary.overall)
+    y = np.arange(len(shown))
+    _dots(axes, [one.found.gain for one in shown], y, GREEN, None)
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    axes.set_yticks(y, [f"{one.name} ({one.num_tasks})" for one in shown])
+    axes.set_ylim(len(y) - 0.5, -0.5)
+    axes.xaxis.set_major_formatter(lambda gain, _position: f"{100 * gain:+.0f}")
+    axes.set_xlabel("points", size=8)
+
+
+def _dots(axes: Axes, values: list[Estimate], y: np.ndarray, color: str, label: str | None) -> None:
+    mean = np.array([one.mean for one in values])
+    ends = np.array([one.interval for one in values])
+    axes.errorbar(mean, y, xerr=np.abs(ends - mean[:, None]).T, fmt="o", color=color, markersize=4, label=label)

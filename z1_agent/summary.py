@@ -1,0 +1,146 @@
+"""What the trainings of a suite have found: one row per task, averages by category and over all, with intervals."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from z1_agent.jobs import cost_of
+from z1_agent.manifest import Manifest
+from z1_agent.run import Run
+from z1_agent.statistics import Improvement, PairedCounts, holm, improvement, pooled_mcnemar
+from z1_envs.tasks import TASKS
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRow:
+    """One task: success before and after with the intervals over its seeds and episodes.
+
+    p_value: McNemar's exact test on the episodes of all seeds together; p_holm: corrected over the tasks of the table.
+    env_steps, cpu_seconds: mean per seed, over all stages. peak_memory_bytes: of the process that took most.
+    """
+
+    task: str
+    category: str
+    seeds: tuple[int, ...]
+    episodes: int
+    found: Improvement
+    p_value: float
+    p_holm: float
+    env_steps: float
+    cpu_seconds: float
+    peak_memory_bytes: int
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether reinforcement learning has made the task worse, beyond chance."""
+        return self.p_holm < SIGNIFICANT and self.found.gain.mean < 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Average:
+    """Several tasks, each counting the same."""
+
+    name: str
+    num_tasks: int
+    found: Improvement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """All there is to say. overall: over these tasks; overall_drawn: as if the tasks themselves were a sample.
+
+    unfinished: planned trainings without a result, as (task, seed).
+    """
+
+    rows: tuple[TaskRow, ...]
+    categories: tuple[Average, ...]
+    overall: Average
+    overall_drawn: Average
+    unfinished: tuple[tuple[str, int], ...]
+
+    @property
+    def worse(self) -> tuple[str, ...]:
+        """Tasks that reinforcement learning has made significantly worse."""
+        return tuple(row.task for row in self.rows if row.is_worse)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Finished:
+    seed: int
+    counts: PairedCounts
+    env_steps: int
+    cpu_seconds: float
+    peak_memory_bytes: int
+
+
+def summarise(manifest: Manifest) -> Summary | None:
+    """What the finished trainings have found; None before the first."""
+    found = {task: [] for task in TASKS if task in manifest.planned}
+    unfinished = []
+    for task, seed in manifest.in_order():
+        run = Run(manifest.run_path(task, seed))
+        if run.result.exists():
+            found[task].append(_read(run))
+        else:
+            unfinished.append((task, seed))
+    found = {task: runs for task, runs in found.items() if runs}
+    if not found:
+        return None
+    counts = {task: [run.counts for run in runs] for task, runs in found.items()}
+    p_values = [pooled_mcnemar(of_task) for of_task in counts.values()]
+    rows = tuple(
+        _row(task, runs, p_value, p_holm)
+        for (task, runs), p_value, p_holm in zip(found.items(), p_values, holm(p_values), strict=True)
+    )
+    names = dict.fromkeys(row.category for row in rows)
+    members = {name: [counts[row.task] for row in rows if row.category == name] for name in names}
+    everything = list(counts.values())
+    return Summary(
+        rows=rows,
+        categories=tuple(_average(name, of_name) for name, of_name in members.items()),
+        overall=_average("all tasks", everything),
+        overall_drawn=_average("all tasks, as a sample of tasks", everything, draw_tasks=True),
+        unfinished=tuple(unfinished),
+    )
+
+
+def _average(name: str, tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: bool = False) -> Average:
+    return Average(name=name, num_tasks=len(tasks), found=improvement(tasks, draw_tasks=draw_tasks))
+
+
+def _row(task: str, runs: Sequence[_Finished], p_value: float, p_holm: float) -> TaskRow:
+    return TaskRow(
+        task=task,
+        category=TASKS[task].category,
+        seeds=tuple(run.seed for run in runs),
+        episodes=min(run.counts.trials for run in runs),
+        found=improvement([[run.counts for run in runs]], draw_tasks=False),
+        p_value=p_value,
+        p_holm=p_holm,
+        env_steps=sum(run.env_steps for run in runs) / len(runs),
+        cpu_seconds=sum(run.cpu_seconds for run in runs) / len(runs),
+        peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
+    )
+
+
+def _read(run: Run) -> _Finished:
+    result = json.loads(run.result.read_text(encoding="utf-8"))
+    measured = cost_of(run.path)
+    return _Finished(
+        seed=result["seed"],
+        counts=counts_of(result),
+        env_steps=sum(result["env_steps"].values()),
+        # Of a process that was killed together with the suite, only the stages' own times are known.
+        cpu_seconds=max(measured.cpu_seconds, sum(result["cpu_seconds"].values())),
+        peak_memory_bytes=max(measured.peak_memory_bytes, result["peak_memory_bytes"]),
+    )
+
+
+def counts_of(result: Mapping[str, Any]) -> PairedCounts:
+    """The four counts of a result.json, before against after."""
+    gained, lost = result["paired"]["gained"], result["paired"]["lost"]
+    both = result["sft"]["successes"] - lost
+    return PairedCounts(both=both, gained=gained, lost=lost, neither=result["sft"]["episodes"] - both - gained - lost)
