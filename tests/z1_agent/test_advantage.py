@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from z1_agent.advantage import DecayedReward, GroupFilter, group_advantages
+from z1_agent.advantage import DecayedReward, GroupFilter, PenalisedReward, PlainReward, Reward, group_advantages
 
 KEEP = GroupFilter()
 
@@ -21,6 +21,43 @@ def test_decay_counts_chunks_and_spares_failures():
     # 25 steps in chunks of 10 end in the third chunk: 0.9³; exactly 20 steps in the second: 0.9².
     rewards = DecayedReward(0.9)(np.array([True, True, False]), np.array([25, 20, 5]), 10)
     np.testing.assert_allclose(rewards, [0.729, 0.81, 0.0])
+
+
+def test_plain_and_penalised_rewards_by_hand():
+    # As above, three and two chunks: 1 - 0.01·3 and 1 - 0.01·2.
+    outcome = np.array([True, True, False]), np.array([25, 20, 5]), 10
+    np.testing.assert_array_equal(PlainReward()(*outcome), [1, 1, 0])
+    np.testing.assert_allclose(PenalisedReward(0.01)(*outcome), [0.97, 0.98, 0])
+
+
+@pytest.mark.parametrize(
+    ("reward", "expected"),
+    [
+        # R = 0.9², 0.9³, 0.9⁴: less the smallest.
+        (DecayedReward(0.9), [0.1539, 0.0729, 0.0]),
+        (PlainReward(), [0.0, 0.0, 0.0]),
+        # R = 0.8, 0.7, 0.6: mean 0.7, population std √(0.02 / 3) = 0.08165. The slowest is pushed down.
+        (PenalisedReward(0.1), [1.22474, 0.0, -1.22474]),
+        # R = 0.998, 0.997, 0.996: the mean is above the filter's 0.99.
+        (PenalisedReward(0.001), [0.0, 0.0, 0.0]),
+    ],
+)
+def test_what_rewards_make_of_an_all_success_group(reward: Reward, expected: list[float]):
+    success = np.ones(3, dtype=bool)
+    rewards = reward(success, np.array([20, 30, 40]), 10)
+    zeros, ones = np.zeros(3, dtype=int), np.ones(3, dtype=int)
+    advantages, counts = group_advantages(rewards, success, zeros, ones, KEEP, reward.in_all_success)
+    np.testing.assert_allclose(advantages, expected, rtol=1e-4, atol=1e-9)
+    assert (counts.all_success, counts.trained) == (1, int(any(expected)))
+
+
+def test_equal_penalised_successes_train_nothing():
+    # The mean of equal numbers may be off by a rounding, which the small std would blow up.
+    rewards, success = np.full(7, 1 - 0.01 * 7), np.ones(7, dtype=bool)
+    rule = PenalisedReward(0.01).in_all_success
+    advantages, counts = group_advantages(rewards, success, np.zeros(7, dtype=int), np.ones(7, dtype=int), KEEP, rule)
+    assert not advantages.any()
+    assert counts.trained == 0
 
 
 def test_mixed_group_by_hand():

@@ -1,6 +1,7 @@
 """The GRPO loop: it learns, changes what it may, and resumes bit for bit."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,22 @@ CONFIG = GrpoConfig(
 )
 
 
+class Counted(ReachEnv):
+    """Counts the steps of all its lanes; manipulation begins with the second chunk."""
+
+    num_steps = 0
+
+    def step(self, action: Any) -> Any:
+        Counted.num_steps += 1
+        return super().step(action)
+
+    def _info(self) -> dict[str, Any]:
+        return super()._info() | {"phase": "manipulation" if self.elapsed >= 3 else "approach"}
+
+
 def train(policy, config: GrpoConfig, *, stop_after: int | None = None, resume: TrainerState | None = None):
     """Logs, and the state after the last iteration."""
-    envs = LaneVectorEnv(ReachEnv, num_envs=config.num_groups * config.group_size, group_size=config.group_size)
+    envs = LaneVectorEnv(Counted, num_envs=config.num_groups * config.group_size, group_size=config.group_size)
     logs: list[IterationLog] = []
     states: list[TrainerState] = []
 
@@ -173,7 +187,88 @@ def test_adapters_and_average_resume_bit_for_bit(nano_policy, tmp_path):
         assert torch.equal(last.tensors[name], weights(straight)[name.removeprefix("average.")]), name
 
 
+VARIANTS = [
+    *(
+        {"branching": b, "schedule": s}
+        for b in ("trunk", "tree")
+        for s in ("linear", "constant", "phase", "uncertainty")
+    ),
+    {"branching": "flat"},
+    {"reward": "plain"},
+    {"reward": "penalty"},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(variant.values()))
+@pytest.mark.parametrize("stochastic", ["one", "all"])
+def test_every_variant_trains_and_counts_its_steps(nano_policy, variant, stochastic):
+    policy = nano_policy(executed_len=3, stochastic=stochastic)
+    torch.nn.init.normal_(policy.model.action_out.weight, std=0.1)
+    before, steps = weights(policy), Counted.num_steps
+    [log], _ = train(policy, replace(SHORT, num_groups=6, trunk=LinearTrunk(start=1), **variant))
+    assert log.env_steps == Counted.num_steps - steps
+    assert log.trained_nodes > 0
+    # Sums of 36 terms, for "all" four of them, in another batch order.
+    assert log.first_ratio == pytest.approx(1, abs=1e-3)
+    assert (log.clip_fraction, log.groups.dead + log.groups.mixed + log.groups.all_success) == (0, 6)
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in weights(policy).items())
+
+
+def test_all_random_steps_learn_too(nano_policy):
+    config = replace(CONFIG, num_iterations=10, num_groups=8, branching="tree", minibatch_size=64, learning_rate=1e-3)
+    logs, _ = train(nano_policy(executed_len=3, stochastic="all"), config)
+    success = [log.success for log in logs]
+    assert np.mean(success[-5:]) > np.mean(success[:2]) + 0.15, success
+
+
+def test_the_rest_of_the_network_learns_at_its_own_rate(nano_policy):
+    policy = nano_policy(executed_len=3)
+    torch.nn.init.normal_(policy.model.action_out.weight, std=0.1)
+    before = weights(policy)
+    config = replace(SHORT, trainable="all", vlm_rate_share=0.1, learning_rate=1e-4, weight_decay=0.0)
+    train(policy, config)
+    moved = {name: (tensor - before[name]).abs().max().item() for name, tensor in weights(policy).items()}
+    rest = ("vlm.", "embedding.", "scene.")
+    # AdamW's first step is the rate times the gradient's sign.
+    assert max(v for name, v in moved.items() if not name.startswith(rest)) == pytest.approx(1e-4, rel=0.01)
+    assert max(v for name, v in moved.items() if name.startswith(rest)) == pytest.approx(1e-5, rel=0.01)
+
+
+def test_a_tree_with_two_rates_resumes_bit_for_bit(nano_policy):
+    config = replace(
+        CONFIG,
+        branching="tree",
+        schedule="uncertainty",
+        trunk=LinearTrunk(start=2),
+        trainable="all",
+        vlm_rate_share=0.3,
+    )
+    straight, parts = nano_policy(executed_len=3), nano_policy(executed_len=3)
+    logs, last = train(straight, config)
+    first, state = train(parts, config, stop_after=2)
+    # Rates of the iteration after which it stopped, half of the training less one iteration: 1 - 0.9/4.
+    rates = [state.tensors[f"group.{index}.lr"].item() for index in range(2)]
+    assert rates == pytest.approx([0.3 * 0.775 * 3e-4, 0.775 * 3e-4])
+    second, resumed = train(parts, config, resume=state)
+    assert first + second == logs
+    assert all(torch.equal(resumed.tensors[name], last.tensors[name]) for name in last.tensors)
+    for name, tensor in weights(parts).items():
+        assert torch.equal(tensor, weights(straight)[name]), name
+    with pytest.raises(checkpoint.CheckpointError, match="has 2 groups, this one 1"):
+        train(nano_policy(executed_len=3), replace(config, vlm_rate_share=1.0), resume=state)
+
+
 def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="branching must be one of flat, trunk, tree, got 'bush'"):
+        GrpoConfig(branching="bush")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"schedule must be one of linear, .*, got 'cosine'"):
+        GrpoConfig(schedule="cosine")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"group_size must be 2, 4, 8, ..., got 6"):
+        GrpoConfig(branching="tree", group_size=6)
+    with pytest.raises(ValueError, match=r"penalty must not be negative, got -0.1"):
+        GrpoConfig(penalty=-0.1)
+    with pytest.raises(ValueError, match=r"vlm_rate_share must be above 0, got 0.0"):
+        GrpoConfig(vlm_rate_share=0.0)
     with pytest.raises(ValueError, match="no selection 'expert'; choose among action_expert, all"):
         GrpoConfig(trainable="expert")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="micro_batch_size must be at least 1"):

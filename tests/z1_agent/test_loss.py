@@ -33,3 +33,19 @@ def test_at_ratio_one_the_gradient_is_that_of_the_log_likelihood():
     surrogate.loss.backward()
     torch.testing.assert_close(logprob.grad, -advantage / 3)
     assert surrogate.clip_fraction == 0.0
+
+
+def test_shared_chunks_count_once_per_leaf_by_hand():
+    # A chunk that leaves with advantages 1 and -0.5 share, and one chunk of each alone: four chunks of leaves.
+    # (0.5 + 1 - 0.5) / 4 stored once, (1 - 0.5 + 1 - 0.5) / 4 as copies.
+    once = torch.zeros(3, requires_grad=True)
+    stored = clipped_surrogate(once, torch.zeros(3), torch.tensor([0.5, 1.0, -0.5]), 0.2, num_chunks=4)
+    assert stored.loss.item() == pytest.approx(-0.25)
+    stored.loss.backward()
+    copies = torch.zeros(4, requires_grad=True)
+    apart = clipped_surrogate(copies, torch.zeros(4), torch.tensor([1.0, -0.5, 1.0, -0.5]), 0.2)
+    assert apart.loss.item() == pytest.approx(-0.25)
+    apart.loss.backward()
+    assert once.grad is not None
+    assert copies.grad is not None
+    torch.testing.assert_close(once.grad, torch.stack([copies.grad[:2].sum(), *copies.grad[2:]]))

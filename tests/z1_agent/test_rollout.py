@@ -8,6 +8,7 @@ import torch
 
 from tests.z1_agent.reach_env import HORIZON, ReachEnv
 from z1_agent import rollout
+from z1_agent.loss import clipped_surrogate
 from z1_agent.policy import Pi05Policy
 from z1_agent.rollout import grow
 from z1_agent.schedules import BranchPlan, LinearTrunk, binary_tree, flat, shared_trunk
@@ -130,19 +131,42 @@ def test_node_sums_by_hand():
     np.testing.assert_array_equal(tree.node_sums(np.array([1.0, -2.0])), [-3.0, -3.0, 1.0, -4.0, 1.0])
 
 
-def test_sum_over_leaves_is_the_update_of_stored_copies(nano_policy):
-    """A segment stored once with the sum of its leaves' advantages has the gradient of a copy per leaf."""
-    tree = grow_reach(nano_policy, binary_tree(2, 2), groups=1, lines=OUT_OF_REACH)
+def test_leaves_count_by_weight_where_clusters_end_early(nano_policy):
+    tree = grow_reach(nano_policy, binary_tree(2, 2), groups=8, seed=2, lines=(0.2, 1.0))
+    assert len(set(tree.depth[tree.leaf])) > 1  # unequal depths
+    assert set(tree.weight) == {1, 2, 4}  # some ended before a split, or before both
+    np.testing.assert_array_equal(np.bincount(tree.leaf_group, weights=tree.weight), np.full(8, 4))
+    # The root of a group stands for all of its leaves.
+    counts = tree.node_sums(np.ones(len(tree.leaf)))
+    np.testing.assert_array_equal(counts[tree.parent < 0], np.full(8, 4))
+
+
+def test_stored_once_is_the_update_of_stored_copies(nano_policy):
+    """At the ratio 1 a segment that leaves share, stored once, moves the policy as a copy per leaf does."""
     policy = nano_policy(executed_len=CHUNK)
-    advantages = np.array([1.0, -0.5, 0.25, 2.0])
-    logprob = policy.log_prob(tree.seen.prefix, tree.path, tree.index)
-    once = gradient(policy, (torch.from_numpy(tree.node_sums(advantages)).float() * logprob).sum())
-    logprob = policy.log_prob(tree.seen.prefix, tree.path, tree.index)
-    copies = sum(
-        (a * logprob[path_to(tree, leaf)].sum() for a, leaf in zip(advantages, tree.leaf, strict=True)),
-        start=torch.zeros(()),
-    )
-    torch.testing.assert_close(once, gradient(policy, copies), rtol=1e-4, atol=1e-4)
+    torch.nn.init.normal_(policy.model.action_out.weight, std=0.1)
+    # Leaves at unequal depths, some of which ended before their split and count for several; with a trunk that is masked
+    # and without one; splits at decisions 1 and 2, and at 0 and 1.
+    for plan, seed in ((binary_tree(2, 2), 1), (binary_tree(1, 2), 4)):
+        tree = grow_reach(nano_policy, plan, groups=6, seed=seed, lines=(0.2, 1.0))
+        assert len(set(tree.weight)) > 1
+        advantages = np.random.default_rng(0).normal(size=len(tree.leaf))
+        advantages[0] = 0.0  # a leaf that teaches nothing is no copy
+        once, copies = update_stored_once(policy, tree, advantages), update_of_copies(policy, tree, advantages)
+        assert copies.abs().max() > 0.1
+        torch.testing.assert_close(once, copies, rtol=1e-4, atol=1e-4)
+
+
+def test_a_flat_plan_is_ordinary_grpo(nano_policy):
+    policy = nano_policy(executed_len=CHUNK)
+    tree = grow_reach(nano_policy, flat(4))
+    advantages = np.random.default_rng(0).normal(size=len(tree.leaf))
+    assert tree.node_sums(np.ones(len(tree.leaf))).tolist() == [1] * len(tree)
+    # One advantage for every chunk of a trajectory.
+    leaf_of = {node: leaf for leaf, last in enumerate(tree.leaf) for node in path_to(tree, last)}
+    np.testing.assert_array_equal(tree.node_sums(advantages), [advantages[leaf_of[n]] for n in range(len(tree))])
+    once, copies = update_stored_once(policy, tree, advantages), update_of_copies(policy, tree, advantages)
+    torch.testing.assert_close(once, copies, rtol=1e-4, atol=1e-4)
 
 
 def test_prefixes_beyond_the_room_are_made_again(nano_policy):
@@ -186,6 +210,31 @@ def path_to(tree: RolloutTree, leaf: int) -> list[int]:
     while tree.parent[nodes[-1]] >= 0:
         nodes.append(int(tree.parent[nodes[-1]]))
     return nodes[::-1]
+
+
+def update_stored_once(policy, tree: RolloutTree, advantages: np.ndarray) -> torch.Tensor:
+    """The gradient of one minibatch of all that trains, as `train_grpo` makes it."""
+    weights, copies = tree.node_sums(advantages), tree.node_sums((advantages != 0).astype(float))
+    nodes = np.flatnonzero(tree.trainable & (copies > 0))
+    return surrogate_gradient(policy, tree, nodes, weights[nodes], copies[nodes].sum())
+
+
+def update_of_copies(policy, tree: RolloutTree, advantages: np.ndarray) -> torch.Tensor:
+    """The gradient of the mean over all trainable chunks of all leaves, each with its leaf's advantage."""
+    nodes, own = [], []
+    for leaf, weight, advantage in zip(tree.leaf, tree.weight, advantages, strict=True):
+        for _ in range(weight if advantage != 0 else 0):
+            chunks = [node for node in path_to(tree, leaf) if tree.trainable[node]]
+            nodes += chunks
+            own += [advantage] * len(chunks)
+    return surrogate_gradient(policy, tree, np.array(nodes), np.array(own), None)
+
+
+def surrogate_gradient(policy, tree, nodes: np.ndarray, advantages: np.ndarray, num_chunks) -> torch.Tensor:
+    rows = torch.from_numpy(nodes)
+    logprob = policy.log_prob(tree.seen.prefix.repeat(rows), tree.path[rows], tree.index[rows])
+    given = torch.from_numpy(advantages).float()
+    return gradient(policy, clipped_surrogate(logprob, logprob.detach(), given, 0.2, num_chunks).loss)
 
 
 def gradient(policy, objective: torch.Tensor) -> torch.Tensor:
