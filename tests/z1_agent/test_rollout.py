@@ -145,7 +145,7 @@ def test_stored_once_is_the_update_of_stored_copies(nano_policy):
     """At the ratio 1 a segment that leaves share, stored once, moves the policy as a copy per leaf does."""
     policy = nano_policy(executed_len=CHUNK)
     torch.nn.init.normal_(policy.model.action_out.weight, std=0.1)
-    # Leaves at unequal depths, some of which ended before their split and count for several; with a trunk that is masked
+    # Leaves at unequal depths, some of which ended before their split and count for several; with a masked trunk
     # and without one; splits at decisions 1 and 2, and at 0 and 1.
     for plan, seed in ((binary_tree(2, 2), 1), (binary_tree(1, 2), 4)):
         tree = grow_reach(nano_policy, plan, groups=6, seed=seed, lines=(0.2, 1.0))
