@@ -4,8 +4,8 @@
     demos = read_demos(Path("demo_im128.hdf5"), "OpenDrawer")    # what SFT learns from
     print(validate(Path("demo_im128.hdf5")))                     # what is in it, and what is wrong
 
-Formats: this house's LeRobot v3.0 folders (`lerobot`), RoboCasa v1.0's LeRobot v2 folders (`lerobot_v2`), RoboCasa
-v0.2's HDF5 files (`robomimic`).
+Formats: LeRobot v3.0 folders of `z1 demos` (`lerobot`), LeRobot v2 folders of RoboCasa v1.0 (`lerobot_v2`), HDF5 files
+of RoboCasa v0.2 (`robomimic`).
 """
 
 import math
@@ -68,7 +68,10 @@ def read_demos(path: Path, task: str) -> Demonstrations:
     Raises DemosError with the first of the sentences of `validate`.
     """
     if _is_ours(path):
-        return lerobot.read_lerobot(path)
+        demos = lerobot.read_lerobot(path)
+        if demos.task != task:
+            raise DemosError(f"{path} shows {demos.task}, this is {task}; give a dataset of that")
+        return demos
     with opened(path) as dataset:
         indices = _of_task(dataset, task, path)
         episodes = np.repeat(np.arange(len(indices)), [dataset.num_steps[index] for index in indices])
@@ -135,9 +138,9 @@ def _is_ours(path: Path) -> bool:
         return False
     info = path / lerobot.INFO
     if not info.is_file():
-        inner = [name for name in ("lerobot",) if (path / name / lerobot.INFO).is_file()]
-        if inner:
-            raise DemosError(f"{path} is no LeRobot dataset, but {path / inner[0]} is one; name that")
+        inner = path / "lerobot"  # what RoboCasa's downloads unpack to
+        if (inner / lerobot.INFO).is_file():
+            raise DemosError(f"{path} is no LeRobot dataset, but {inner} is one; name that")
         return True
     return lerobot.read_json(info).get("codebase_version") not in lerobot_v2.VERSIONS
 
@@ -145,7 +148,9 @@ def _is_ours(path: Path) -> bool:
 def _of_task(dataset: Dataset, task: str, path: Path) -> list[int]:
     indices = [index for index, found in enumerate(dataset.tasks) if found == task]
     if not indices:
-        raise DemosError(f"{path} shows {' and '.join(sorted(set(dataset.tasks)))}, this is {task}")
+        raise DemosError(
+            f"{path} shows {' and '.join(sorted(set(dataset.tasks)))}, this is {task}; give a dataset of that"
+        )
     return indices
 
 
@@ -181,7 +186,7 @@ def _room(path: Path, px: int, num_steps: int) -> dict[str, NDArray[np.uint8]]:
 
 
 class _OwnDataset:
-    """This house's own, as `episodes.Dataset`, for the report."""
+    """A dataset of `z1 demos`, as `episodes.Dataset`, for the report."""
 
     latches = "-1/1"
     fps = float(lerobot.FPS)

@@ -22,7 +22,7 @@ _MICROWAVES = {"OpenMicrowave": "OpenSingleDoor", "CloseMicrowave": "CloseSingle
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """One recorded episode of n steps, its vectors in this house's order.
+    """One recorded episode of n steps, its vectors in the order of `layout`.
 
     name: as the dataset calls it. state: float32 [n, 16] as `layout.STATE`. actions: float32 [n, 12] as
     `layout.ACTION`. succeeded: what the dataset says of it, None where it says nothing. pictures: camera key → its

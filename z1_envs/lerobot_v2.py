@@ -60,17 +60,15 @@ class LeRobotV2Dataset:
             self._indices = [row["episode_index"] for row in episodes]
             self.num_steps: tuple[int, ...] = tuple(row["length"] for row in episodes)
             self._words = tuple(row["tasks"][0] for row in episodes)
+            self._check_files(info)
+            env_name = self._env_name()
+            self._zero_one = self._finds_zero_one()
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise DemosError(f"{folder}: its meta files lack or garble {error}; copy the dataset again") from error
-        if not self._indices:
-            raise DemosError(f"{folder} has no episodes in {_EPISODES}")
         self.names = tuple(f"episode {index}" for index in self._indices)
-        self._check_files(info)
-        env_name = self._env_name()
         self.tasks = tuple(task_of(env_name, words) for words in self._words)
         order = " ".join(part.name for part in self._action.parts)
         self.action_order = f"{order}, says {_MODALITY}"
-        self._zero_one = self._finds_zero_one()
         self.latches = f"{' and '.join(self._zero_one)} 0/1, read as -1/1" if self._zero_one else "-1/1"
         self.notes: tuple[str, ...] = ()
         if self._action.parts != ACTION_V1.parts:
@@ -82,12 +80,12 @@ class LeRobotV2Dataset:
         """Raises DemosError for a file that lacks, is broken, or says another instruction than the meta files."""
         file = self._path(self._data_path, index)
         try:
-            table = pq.read_table(file)
+            table = _table(file)
             actions = _matrix(table, ACTION_FEATURE, ACTION.width, file)
             state = _matrix(table, _STATE_FEATURE, STATE.width, file)
             told = {self._instructions[number] for number in table["task_index"].unique().to_pylist()}
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise DemosError(f"{file} cannot be read: {error}; copy the dataset again") from error
+        except KeyError as error:
+            raise DemosError(f"{file} lacks {error}; copy the dataset again") from error
         if told != {self._words[index]}:
             raise DemosError(f"{file} is of {sorted(told)}, {_EPISODES} says {self._words[index]!r}")
         parts = self._action.split(actions)
@@ -99,8 +97,8 @@ class LeRobotV2Dataset:
             instruction=V101.words(self._words[index]),
             state=STATE.join(self._state.split(state)),
             actions=ACTION.join(parts),
-            # `next.done` marks the last step of every episode, whatever came of it.
-            succeeded=bool((rewards > 0).any()) if (rewards > 0).any() else None,
+            # Without a reward nothing is said: `next.done` marks the last step of every episode.
+            succeeded=True if (rewards > 0).any() else None,
             pictures={key: partial(self._pictures, index, feature) for key, feature in images.items()},
         )
 
@@ -140,6 +138,8 @@ class LeRobotV2Dataset:
         self.image_px = int(height)
 
     def _check_files(self, info: dict[str, Any]) -> None:
+        if not self._indices:
+            raise DemosError(f"{self._folder} has no episodes in {_EPISODES}")
         declared = (info.get("total_episodes"), info.get("total_frames"))
         if declared != (len(self._indices), sum(self.num_steps)):
             raise DemosError(
@@ -167,7 +167,7 @@ class LeRobotV2Dataset:
                 return str(read_json(self._folder / _ENV)["env_args"]["env_name"])
             except (KeyError, TypeError) as error:
                 raise DemosError(f"{self._folder / _ENV} lacks {error}; copy the dataset again") from error
-        table = pq.read_table(self._path(self._data_path, 0))
+        table = _table(self._path(self._data_path, 0))
         if _TASK_NAME in table.column_names:
             return str(self._instructions[table[_TASK_NAME][0].as_py()])
         raise DemosError(f"{self._folder} names no env: neither {_ENV} nor the feature {_TASK_NAME} is there")
@@ -182,7 +182,7 @@ class LeRobotV2Dataset:
                 )
         else:
             files = [self._path(self._data_path, index) for index in range(len(self._indices))]
-            mins = [_matrix(pq.read_table(f), ACTION_FEATURE, ACTION.width, f).min(axis=0) for f in files]
+            mins = [_matrix(_table(f), ACTION_FEATURE, ACTION.width, f).min(axis=0) for f in files]
             lows = np.min(mins, axis=0)
         lowest = self._action.split(np.asarray(lows, np.float64))
         return tuple(part for part in _LATCHES if float(lowest[part][0]) >= 0)
@@ -232,6 +232,13 @@ def _layout(
         order += words[name]
         reached += width
     return ours.reordered(f"{ours.name} of {folder.name}", order)
+
+
+def _table(file: Path) -> pa.Table:
+    try:
+        return pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise DemosError(f"{file} cannot be read: {error}; copy the dataset again") from error
 
 
 def _matrix(table: pa.Table, name: str, width: int, file: Path) -> NDArray[np.float32]:

@@ -88,7 +88,7 @@ class _Writer:
         self._kinds = {key: values.shape[1:] for key, values in first.observation.items()}
         unknown = self._kinds.keys() - VECTORS.keys() - IMAGES.keys() - {"instruction"}
         if unknown:
-            raise DemosError(f"LeRobot datasets of this house have no place for the observations {sorted(unknown)}")
+            raise DemosError(f"these datasets have no place for the observations {sorted(unknown)}; leave them out")
         self._videos = {key: _Video(root, IMAGES[key], kind) for key, kind in self._kinds.items() if key in IMAGES}
         self._vectors = [ACTION_FEATURE, *(VECTORS[key] for key in self._kinds if key in VECTORS)]
         self._instructions: dict[str, int] = {}

@@ -47,7 +47,7 @@ def cosmos_on_v101(task: str, *, chunk_len: int) -> EvalProtocol:
 def robocasa365(task: str, *, chunk_len: int, split: Literal["pretrain", "target"]) -> EvalProtocol:
     """RoboCasa 1.0.1's own benchmark, 50 episodes in its kitchens for pretraining or its held-out ones.
 
-    Raises ValueError for door tasks: v1.0's cover other fixtures than those of v0.2, which this house's are.
+    Raises ValueError for door tasks: v1.0's cover other fixtures than those of v0.2, which ours are.
     """
     name = get_task(task).name
     row = V101.tasks[name]

@@ -116,9 +116,12 @@ def test_v1_s_cabinets_are_told_apart_by_their_words() -> None:
         task_of("ArrangeBreadBasket", "")
 
 
-def test_another_task_is_refused(hdf5: Path) -> None:
+def test_another_task_is_refused(hdf5: Path, tmp_path: Path) -> None:
     with pytest.raises(DemosError, match="shows OpenDrawer, this is CloseDrawer"):
         read_header(hdf5, "CloseDrawer")
+    write_lerobot([demonstrations()], tmp_path / "own")
+    with pytest.raises(DemosError, match="shows OpenDrawer, this is CloseDrawer; give a dataset of that"):
+        read_demos(tmp_path / "own", "CloseDrawer")
 
 
 def test_a_report_says_all(hdf5: Path, v2: Path) -> None:
@@ -373,6 +376,14 @@ V2_DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "data/chunk-000/episode_000001.parquet").write_bytes(b"PAR1"),
         r"000001\.parquet cannot be read",
     ),
+    "broken data, no limits": (
+        lambda f: [
+            (f / name).write_bytes(b"PAR1") if name.endswith("t") else (f / name).unlink()
+            for name in ("data/chunk-000/episode_000001.parquet", "meta/stats.json")
+        ],
+        r"000001\.parquet cannot be read",
+    ),
+    "path": (change_json("meta/info.json", lambda i: i.update(data_path="{nobody}")), "lack or garble 'nobody'"),
     "rows": (change_episode("action", lambda rows: [row[:7] for row in rows]), "action has 7 entries, expected 12"),
     "nan": (change_episode("action", with_nan), r"episode 1, step 2: action eef_position is .*nan"),
     "words": (change_episode("task_index", lambda rows: [0] * len(rows)), "Open the right drawer.*says 'Open the left"),
