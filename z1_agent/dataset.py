@@ -72,8 +72,15 @@ def with_dataset(config: TrainConfig) -> TrainConfig:
         return config
     path = Path(config.demos).resolve()
     header = read_header(path, config.task)
-    if header.task != config.task or (header.backend != BACKEND and header.obs == "state"):
-        raise DemosError(f"{path} shows {header.task} on {header.backend!r}, this is {config.task} on {BACKEND!r}")
+    if header.task != config.task:
+        raise DemosError(
+            f"{path} shows {header.task} on {header.backend!r}, this is {config.task}; give a dataset of that"
+        )
+    if header.backend != BACKEND and header.obs == "state":
+        raise DemosError(
+            f"{path} has no images, and {header.backend!r} no privileged scene: a policy would see nothing but the "
+            f"robot; take a dataset with images"
+        )
     if header.obs != config.obs:
         raise DemosError(f"{path} shows {header.obs}, the policy is to see {config.obs}; add --obs {header.obs}")
     if config.obs == "pixels" and header.image_px != config.image_px:
@@ -99,7 +106,7 @@ def with_data(config: FineTuneConfig) -> FineTuneConfig:
     task = tasks[0] if config.task is None else config.task
     header = read_header(path, task)
     if header.task != task:
-        raise DemosError(f"{path} shows {header.task}, --task is {task}")
+        raise DemosError(f"{path} shows {header.task}, --task is {task}; leave out --task, or give another dataset")
     if header.num_episodes == 0:
         raise DemosError(f"{path} holds no episodes; give a dataset that is not empty")
     if header.num_episodes == 1 and config.held_out:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from z1_envs import opengl
@@ -64,7 +64,7 @@ def draw_test_frame() -> NDArray[np.uint8]:
 
 def show(findings: list[Finding], console: Console) -> int:
     """Prints `findings`; returns 0 where all that is needed is there, else 1."""
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = Table("", "", Column(overflow="fold"), box=None, pad_edge=False, show_header=False)
     for finding in findings:
         mark = Text("ok", "green") if finding.good else Text("missing", "red" if finding.needed else "yellow")
         table.add_row(mark, finding.name, Text(finding.found))

@@ -204,9 +204,9 @@ def _check_options(options: Mapping[str, Any], backend: str, makers: Mapping[str
             continue
         owner = next((other for other, names in known.items() if name in names), None)
         nearest = difflib.get_close_matches(name, known[backend], n=1)
-        hint = f"it is one of backend {owner!r}. " if owner else f"did you mean {nearest[0]!r}? " if nearest else ""
+        hint = f"it is one of backend {owner!r}; " if owner else f"did you mean {nearest[0]!r}? " if nearest else ""
         raise ValueError(
-            f"backend {backend!r} has no option {name!r}: {hint}There are backend, {', '.join(known[backend])}"
+            f"backend {backend!r} has no option {name!r}: {hint}there are backend, {', '.join(known[backend])}"
         )
 
 

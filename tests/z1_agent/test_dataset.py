@@ -38,9 +38,7 @@ def test_a_dataset_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         "shows OpenDrawer on 'kitchen', this is CloseSingleDoor": TrainConfig(
             task="CloseSingleDoor", demos=str(states)
         ),
-        "shows OpenDrawer on 'robocasa', this is OpenDrawer on 'kitchen'": TrainConfig(
-            task="OpenDrawer", demos=str(other)
-        ),
+        "has no images, and 'robocasa' no privileged scene": TrainConfig(task="OpenDrawer", demos=str(other)),
         "shows pixels, the policy is to see state; add --obs pixels": TrainConfig(task="OpenDrawer", demos=str(pixels)),
         "has images of 32 px, the policy is to see 64 px; add --image-px 32": TrainConfig(
             task="OpenDrawer", obs="pixels", demos=str(pixels)
@@ -68,7 +66,7 @@ def test_robocasa_s_own_recordings_are_learned_from(tmp_path: Path) -> None:
         with pytest.raises(DemosError, match="add --image-px 32"):
             with_dataset(TrainConfig(task="OpenDrawer", obs="pixels", demos=str(path)))
     write_hdf5(tmp_path / "low.hdf5", Recorded(), images=False)
-    with pytest.raises(DemosError, match="on 'robocasa', this is OpenDrawer on 'kitchen'"):
+    with pytest.raises(DemosError, match="has no images, and 'robocasa' no privileged scene"):
         with_dataset(TrainConfig(task="OpenDrawer", demos=str(tmp_path / "low.hdf5")))
 
 

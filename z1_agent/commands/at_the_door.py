@@ -46,10 +46,13 @@ def make_directory(path: Path) -> None:
 
 
 def load_policy(path: Path) -> checkpoint.Checkpoint:
-    """A checkpoint that was trained on this program's kitchen."""
+    """A checkpoint that was trained on the embedded kitchen. Raises CheckpointError for another."""
     loaded = checkpoint.load(path)
     if loaded.backend != BACKEND:
-        raise CheckpointError(f"{path} was trained on the backend {loaded.backend!r}, this program runs {BACKEND!r}")
+        raise CheckpointError(
+            f"{path} was trained on the backend {loaded.backend!r}, this is the embedded kitchen; evaluate it with "
+            f"z1 eval --protocol, film it with z1 record --backend robocasa"
+        )
     return loaded
 
 

@@ -22,7 +22,7 @@ def make(**options: Any) -> gym.Env:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_threads": 2}, "backend 'robocasa' has no option 'num_threads': There are backend, obs, .*, assets"),
+        ({"num_threads": 2}, "backend 'robocasa' has no option 'num_threads': there are backend, obs, .*, assets"),
         ({"render_mode": "ansi"}, "render_mode must be None or 'rgb_array', got 'ansi'"),
         ({"layout": [1]}, "no option 'layout': did you mean 'layouts'"),
         ({"layouts": ["galley"]}, "RoboCasa's layouts are numbers, got 'galley'; names are for backend='kitchen'"),
@@ -39,7 +39,7 @@ def test_bad_options_are_refused_before_robocasa_is_looked_for(options: dict[str
 
 def test_many_envs_take_the_options_of_workers() -> None:
     made = "z1_envs:Z1-RoboCasa-OpenDrawer"
-    message = r"'num_threads': it is one of backend 'kitchen'\. There are backend, num_envs, .*num_workers"
+    message = r"'num_threads': it is one of backend 'kitchen'; there are backend, num_envs, .*num_workers"
     with pytest.raises(ValueError, match=message):
         gym.make_vec(made, num_envs=2, backend="robocasa", num_threads=2)
     with pytest.raises(ValueError, match="num_envs must be a multiple of group_size, got 3 and 2"):
