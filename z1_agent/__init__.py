@@ -42,6 +42,7 @@ cost_control  what a training's CPU time buys when all of it goes into SFT
 statistics    which differences are beyond chance: paired tests, bootstrap intervals, learning curves
 jobs manifest  trainings in processes of their own; the directory of many trainings
 summary tables published suite_report suite  all tasks with several seeds, and the table of what they found
+ablation comparison ablation_report  one factor of the recipe at a time, at equal cost
 wire serving remote    a policy over a websocket, as openpi's clients ask for it; an agent that asks such a server
 console doctor cli     the command `z1`
 commands/     what it can be told, one file per command

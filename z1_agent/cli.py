@@ -16,6 +16,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, subcommand
 
 from z1_agent.checkpoint import CheckpointError
+from z1_agent.commands.ablate import Ablate
 from z1_agent.commands.assets import Assets
 from z1_agent.commands.demos import Demos
 from z1_agent.commands.doctor import Doctor
@@ -50,7 +51,7 @@ _REFUSALS = (
     ExportError,
 )
 
-Command = Train | Suite | Sft | Eval | Record | Demos | Serve | Export | Assets | List | Doctor
+Command = Train | Suite | Ablate | Sft | Eval | Record | Demos | Serve | Export | Assets | List | Doctor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,6 +107,7 @@ def _parse_with(words: list[str], config: TrainConfig) -> Command:
     commands = (
         Annotated[Train, subcommand("train", default=Train(task=tyro.MISSING, config=config))]
         | Annotated[Suite, subcommand("suite")]
+        | Annotated[Ablate, subcommand("ablate")]
         | Annotated[Sft, subcommand("sft", default=Sft(config=fine_tune))]
         | Annotated[Eval, subcommand("eval")]
         | Annotated[Record, subcommand("record")]

@@ -17,6 +17,7 @@ Interval = tuple[float, float]
 
 NUM_DRAWS = 10_000
 _LEVEL = 0.95
+_UNKNOWN = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,11 @@ class Estimate:
 
     mean: float
     interval: Interval
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether anything is known about the spread: of single seeds nothing is, and the interval has no ends."""
+        return math.isfinite(self.interval[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,20 +137,28 @@ def _draw_rates(runs: Sequence[PairedCounts], rng: np.random.Generator) -> NDArr
 
 
 def mean_over_tasks(values: Sequence[Sequence[float]]) -> Estimate:
-    """Mean over tasks of means over seeds; seeds are drawn again within each task. A single seed has no spread.
+    """Mean over tasks of means over seeds; seeds are drawn again within each task, and no task may have a single one
+    for an interval to be known.
 
     Raises ValueError where there is no task, or one without a value.
     """
-    return Estimate(mean=float(np.mean([np.mean(of_task) for of_task in values])), interval=_bounds(_means(values)))
+    drawn = _means(values)
+    interval = _bounds(drawn) if _have_spread(values) else _UNKNOWN
+    return Estimate(mean=float(np.mean([np.mean(of_task) for of_task in values])), interval=interval)
 
 
 def median_over_runs(values: Sequence[Sequence[float]]) -> Estimate:
-    """Median over all runs of all tasks, where values may be infinite; seeds are drawn again within each task.
+    """Median over all runs of all tasks, where values may be infinite; the interval is that of `mean_over_tasks`.
 
     Raises ValueError where there is no task, or one without a value.
     """
     pooled = np.concatenate([_drawn_seeds(of_task, rng) for of_task, rng in _with_rng(values)], axis=1)
-    return Estimate(mean=_middle(np.concatenate(values)), interval=_bounds(np.array([_middle(row) for row in pooled])))
+    interval = _bounds(np.array([_middle(row) for row in pooled])) if _have_spread(values) else _UNKNOWN
+    return Estimate(mean=_middle(np.concatenate(values)), interval=interval)
+
+
+def _have_spread(values: Sequence[Sequence[float]]) -> bool:
+    return all(len(of_task) > 1 for of_task in values)
 
 
 def _middle(values: NDArray[np.float64]) -> float:

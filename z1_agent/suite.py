@@ -8,7 +8,8 @@ trainings have left. All tasks are trained with seed 0 first.
 import dataclasses
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -40,15 +41,31 @@ def suite_jobs(
 
 
 def run_suite(
-    manifest: Manifest, jobs: Sequence[TrainJob], *, at_once: int, console: Console, stop: StopRequest
+    manifest: Manifest, jobs: Sequence[Job], *, at_once: int, console: Console, stop: StopRequest
 ) -> list[Job]:
-    """Runs what is left of `jobs`, up to `at_once` at the same time, and writes the table whenever one has finished.
+    """As `run_trainings`, with the suite's table."""
+    return run_trainings(
+        jobs, write=lambda: write_suite(manifest), where=manifest.path, at_once=at_once, console=console, stop=stop
+    )
 
-    Returns the jobs that failed; their output says why. The others are run nevertheless.
+
+def run_trainings(
+    jobs: Sequence[Job],
+    *,
+    write: Callable[[], object],
+    where: Path,
+    at_once: int,
+    console: Console,
+    stop: StopRequest,
+) -> list[Job]:
+    """Runs what is left of `jobs`, up to `at_once` at the same time, and calls `write` whenever one has finished.
+
+    where: the directory that people are told about. Returns the jobs that failed; their output says why. The others are
+    run nevertheless.
     """
     begun, left = time.monotonic(), sum(not job.is_done for job in jobs)
     done = 0
-    console.print(f"{len(jobs)} trainings, {len(jobs) - left} of them done; everything goes to {manifest.path}")
+    console.print(f"{len(jobs)} jobs, {len(jobs) - left} of them done; everything goes to {where}")
 
     def on_end(job: Job, code: int) -> None:
         nonlocal done
@@ -57,18 +74,21 @@ def run_suite(
                 console.print(f"{job.path.name} failed ({last_words(job.path)}); see {output_of(job.path)}")
             return
         done += 1
-        write_suite(manifest)
+        write()
         hours = (time.monotonic() - begun) / done * (left - done) / 3600
-        console.print(f"{done}/{left} {job.path.name}: {outcome_in_words(Run(job.path))}; {hours:.1f} h left")
+        console.print(f"{done}/{left} {job.path.name}: {outcome_in_words(job)}; {hours:.1f} h left")
 
     with stop.listen(console):
         failed = run_jobs(jobs, at_once=at_once, stop=stop, on_end=on_end)
-    write_suite(manifest)  # a suite that was killed between a training's end and its table has nothing left to run
+    write()  # one that was killed between a training's end and its table has nothing left to run
     return failed
 
 
-def outcome_in_words(run: Run) -> str:
-    """Before, after and time of a finished run."""
+def outcome_in_words(job: Job) -> str:
+    """Before and after, of a training, and the time of a job that is done."""
+    minutes = f"{cost_of(job.path).cpu_seconds / 60:.1f} CPU min"
+    run = Run(job.path)
+    if not run.result.exists():
+        return minutes
     result = json.loads(run.result.read_text(encoding="utf-8"))
-    minutes = cost_of(run.path).cpu_seconds / 60
-    return f"{result['sft']['rate']:.1%} → {result['rl']['rate']:.1%}, {minutes:.1f} CPU min"
+    return f"{result['sft']['rate']:.1%} → {result['rl']['rate']:.1%}, {minutes}"

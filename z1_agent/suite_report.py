@@ -22,7 +22,7 @@ _ONE_SEED = "*"
 
 _TASK_NOTE = (
     "Both policies ran the same episodes, which no training has seen. Gain in points of success; interval: 95 % of a "
-    "bootstrap over seeds and episodes. "
+    "bootstrap over seeds and episodes; of SFT and RL at least as wide as Wilson's of all episodes together. "
     f"{_ONE_SEED} one seed: its interval knows episodes only, not how trainings differ. p: McNemar's exact test on the "
     "episodes of all seeds together, corrected over the tasks of this table (Holm); it speaks of these policies alone. "
     "Env steps and CPU time: mean per seed, of demonstrations, SFT, GRPO and all evaluations; CPU time and memory are "
@@ -78,6 +78,8 @@ def share(estimate: Estimate) -> str:
 def points(estimate: Estimate) -> str:
     """A difference of rates and its interval [points]."""
     low, high = estimate.interval
+    if not estimate.has_interval:
+        return f"{100 * estimate.mean:+.1f} (one seed)"
     return f"{100 * estimate.mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from z1_agent.jobs import cost_of
 from z1_agent.manifest import Manifest
 from z1_agent.run import Run
-from z1_agent.statistics import Improvement, PairedCounts, holm, improvement, pooled_mcnemar
+from z1_agent.statistics import Estimate, Improvement, PairedCounts, holm, improvement, pooled_mcnemar, wilson
 from z1_envs.tasks import TASKS
 
 SIGNIFICANT = 0.05
@@ -117,13 +117,26 @@ def _row(task: str, runs: Sequence[_Finished], p_value: float, p_holm: float) ->
         category=TASKS[task].category,
         seeds=tuple(run.seed for run in runs),
         episodes=min(run.counts.trials for run in runs),
-        found=improvement([[run.counts for run in runs]], draw_tasks=False),
+        found=_found([run.counts for run in runs]),
         p_value=p_value,
         p_holm=p_holm,
         env_steps=sum(run.env_steps for run in runs) / len(runs),
         cpu_seconds=sum(run.cpu_seconds for run in runs) / len(runs),
         peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
     )
+
+
+def _found(runs: Sequence[PairedCounts]) -> Improvement:
+    """Rates' intervals at least as wide as Wilson's: where all episodes are won, a bootstrap draws nothing else."""
+    found = improvement([runs], draw_tasks=False)
+    trials = sum(run.trials for run in runs)
+    won = {"before": sum(run.both + run.lost for run in runs), "after": sum(run.both + run.gained for run in runs)}
+    wider = {}
+    for name, estimate in (("before", found.before), ("after", found.after)):
+        ends = wilson(won[name], trials)
+        interval = min(ends[0], estimate.interval[0]), max(ends[1], estimate.interval[1])
+        wider[name] = Estimate(mean=estimate.mean, interval=interval)
+    return Improvement(before=wider["before"], after=wider["after"], gain=found.gain)
 
 
 def _read(run: Run) -> _Finished:

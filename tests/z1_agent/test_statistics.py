@@ -100,7 +100,7 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 
 def test_means_and_medians_over_seeds() -> None:
     # Task means 2 and 5; seeds drawn again: (1..3 + 5) / 2.
-    found = mean_over_tasks([[1.0, 3.0], [5.0]])
+    found = mean_over_tasks([[1.0, 3.0], [5.0, 5.0]])
     assert found.mean == 3.5
     assert found.interval == (3.0, 4.0)
     # The third of five: 0.4 where three were drawn so (chance 1/27), 0.6 at most, although one run never arrived.
@@ -109,6 +109,8 @@ def test_means_and_medians_over_seeds() -> None:
     assert found.interval == (0.4, 0.6)
     # The second of two is infinite but for the one draw in four that takes 0.5 twice.
     assert median_over_runs([[0.5, math.inf]]).interval == (0.5, math.inf)
+    # A single seed says nothing about the next one.
+    assert not mean_over_tasks([[1.0, 3.0], [5.0]]).has_interval
     # The upper of the two in the middle.
     assert median_over_runs([[0.2], [0.4]]).mean == 0.4
 

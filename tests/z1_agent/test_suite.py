@@ -23,6 +23,7 @@ from z1_agent.manifest import Manifest, open_manifest, read_manifest
 from z1_agent.presets import TrainConfig, smoke
 from z1_agent.run import RunError
 from z1_agent.sft import SftConfig
+from z1_agent.statistics import wilson
 from z1_agent.suite import KIND, run_suite, suite_jobs
 from z1_agent.suite_report import write_suite
 from z1_agent.summary import summarise
@@ -92,6 +93,7 @@ def draws_nothing(*_given: Any, **_named: Any) -> None:
     raise RenderError("films take longer than the training")
 
 
+@pytest.mark.slow
 def test_a_killed_suite_goes_on_to_the_table_of_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +170,9 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
     assert rows["CloseDrawer"].p_holm == pytest.approx(2 * 2 / 2**20)
     assert rows["TurnOnStove"].p_holm == 1.0
     assert summary.worse == ("CloseDrawer",)
+    low, high = wilson(70, 100)
+    after = rows["CloseDrawer"].found.after.interval
+    assert after[0] <= low < high <= after[1]
     # Drawers: (0.2 - 0.2) / 2; all: (0.2 - 0.2 + 0) / 3.
     assert [(one.name, one.num_tasks) for one in summary.categories] == [("drawers", 2), ("stove", 1)]
     assert summary.categories[0].found.gain.mean == pytest.approx(0)

@@ -2,6 +2,7 @@
 
 train        demonstrations, SFT, evaluation, GRPO, evaluation
 suite        many tasks with several seeds, and one table
+ablate       one factor of the recipe at a time, and what it is worth
 sft          a public or own policy, fine-tuned on a dataset
 export       a checkpoint in LeRobot's layout
 evaluate     success rate of a checkpoint, with its interval

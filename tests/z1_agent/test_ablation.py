@@ -1,0 +1,174 @@
+"""An ablation: what its variants change, that they begin alike, and what its tables say, by hand."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from z1_agent import pipeline
+from z1_agent.ablation import CONTROL, DEFAULT, FACTORS, KIND, VARIANTS, ablation_jobs, name_of, variants_of
+from z1_agent.ablation_report import times, write_ablation
+from z1_agent.checkpoint import load_policy
+from z1_agent.cli import main
+from z1_agent.comparison import Curve, Found, difference, reach_rows, read_runs, share_to_reach
+from z1_agent.grpo import GrpoConfig
+from z1_agent.jobs import ControlJob, TrainJob
+from z1_agent.manifest import Manifest, open_manifest
+from z1_agent.presets import TrainConfig, cpu, smoke
+from z1_agent.run import Run
+from z1_agent.sft import SftConfig
+from z1_agent.statistics import Estimate
+from z1_envs.opengl import RenderError
+
+TASK = "CloseDrawer"
+
+
+def tiny() -> TrainConfig:
+    """A training in two seconds, which learns nothing."""
+    return dataclasses.replace(
+        smoke(TASK),
+        horizon=40,
+        sft=SftConfig(num_demos=2, batch_size=8, steps_per_round=4, max_rounds=1),
+        grpo=GrpoConfig(num_iterations=3, num_groups=2, group_size=4, minibatch_size=16),
+        validation_episodes=2,
+        eval_episodes=8,
+    )
+
+
+def begin(path: Path, configs: dict[str, TrainConfig], seeds: int = 1) -> Manifest:
+    return open_manifest(path, KIND, "smoke", configs, num_seeds=seeds, command=["z1", "ablate"], resume=False)
+
+
+def flat_settings(values: dict[str, Any], name: str = "") -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for key, value in values.items():
+        settings |= flat_settings(value, f"{name}{key}.") if isinstance(value, dict) else {name + key: value}
+    return settings
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_a_variant_changes_its_factor_alone(variant: Any) -> None:
+    own = {
+        "branching": {"grpo.branching"},
+        "schedule": {"grpo.schedule", "grpo.trunk.start", "grpo.trunk.until", "grpo.branching"},
+        "reward": {"grpo.reward"},
+        "trainable": {"grpo.trainable"},
+        "denoising": {"sde.stochastic"},
+    }
+    for default in (cpu("OpenDrawer"), tiny()):
+        before, after = (flat_settings(dataclasses.asdict(config)) for config in (default, variant.change(default)))
+        assert {key for key in before if before[key] != after[key]} <= own[variant.factor]
+
+
+def test_the_default_is_trained_once() -> None:
+    default = cpu("OpenDrawer")
+    names = set(variants_of(default, FACTORS))
+    # Of each factor one value is the default's own: 15 variants, 5 factors.
+    assert len(names) == 1 + 15 - 5
+    assert names & {"trunk", "linear", "decay", "expert", "one"} == set()
+    assert variants_of(default, [CONTROL]) == {DEFAULT: default}
+    with pytest.raises(ValueError, match="unknown factor 'speed'; choose among branching, schedule, reward"):
+        variants_of(default, ["speed"])
+    # Around a flat default a schedule needs something to schedule.
+    flat = dataclasses.replace(default, grpo=dataclasses.replace(default.grpo, branching="flat"))
+    assert variants_of(flat, ["schedule"])["constant"].grpo.branching == "trunk"
+
+
+def draws_nothing(*_given: Any, **_named: Any) -> None:
+    raise RenderError("films take longer than the training")
+
+
+def test_variants_begin_with_the_default_s_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "film_policy", draws_nothing)
+    wanted = variants_of(tiny(), ["branching", "denoising", CONTROL])
+    assert set(wanted) == {DEFAULT, "flat", "tree", "all"}
+    configs = {name_of(TASK, name): config for name, config in wanted.items()}
+    manifest = begin(tmp_path / "ablation", configs)
+    jobs = ablation_jobs(manifest, configs, with_control=True, command=["z1", "ablate"], threads=1)
+    kinds = [(type(job), job.path.name) for job in jobs]
+    assert kinds[:2] == [(TrainJob, f"{TASK}-default-0"), (ControlJob, f"{TASK}-default-0.control.json")]
+    assert [job.is_ready for job in jobs] == [True, False, False, False, False]
+    for job in jobs:
+        assert job.work() == 0
+        assert job.is_done
+
+    runs = {name: Run(manifest.run_path(name_of(TASK, name), 0)) for name in wanted}
+    assert len({run.eval_sft.read_text() for run in runs.values()}) == 1
+    stochastic = {name: load_policy(run.checkpoint).config.sde.stochastic for name, run in runs.items()}
+    assert stochastic == {DEFAULT: "one", "flat": "one", "tree": "one", "all": "all"}
+
+    # The default begun from its own SFT policy is the default, bit for bit.
+    default = jobs[0]
+    assert isinstance(default, TrainJob)
+    again = dataclasses.replace(default, path=tmp_path / "again", after=default.path)
+    assert again.work() == 0
+    curves = [
+        [line["success"] for line in run.log() if line["stage"] == "rl"] for run in (Run(again.path), runs[DEFAULT])
+    ]
+    assert curves[0] == curves[1]
+    assert Run(again.path).eval_rl.read_text() == runs[DEFAULT].eval_rl.read_text()
+
+    rows = {row.variant: row for row in write_ablation(manifest)}
+    assert set(rows) == {*wanted, CONTROL}
+    assert rows["all"].final.before == rows[DEFAULT].final.after
+    values = json.loads((manifest.path / "results.json").read_text())
+    assert [row["variant"] for row in values["variants"]] == list(rows)
+    assert {row.variant for row in reach_rows(manifest)} == {DEFAULT, "tree"}
+    text = (manifest.path / "results.md").read_text()
+    assert "| branching | tree | a group shares a trunk, then halves at branch points | 1 | 1 |" in text
+    assert (manifest.path / "figures" / f"{TASK}-branching.svg").exists()
+    assert list(read_runs(manifest)[TASK]["flat"]) == [0]
+    assert isinstance(read_runs(manifest)[TASK]["flat"][0], Found)
+
+
+def curve(success: list[float], step: float, second: float = 1.0) -> Curve:
+    count = len(success)
+    return Curve(env_steps=(step,) * count, cpu_seconds=(second,) * count, success=tuple(success))
+
+
+def test_the_share_of_flat_s_steps() -> None:
+    # Five iterations each: a window of one. Flat ends with 0.8, which it first has after 4 · 100 steps; the other
+    # has it after 3 · 50: 150 / 400.
+    flat = curve([0.2, 0.4, 0.6, 0.8, 0.8], 100.0)
+    assert share_to_reach(flat, curve([0.3, 0.6, 0.9, 0.9, 0.9], 50.0)) == 150 / 400
+    assert share_to_reach(flat, flat) == 1.0
+    assert share_to_reach(flat, curve([0.7] * 5, 50.0)) == math.inf
+    # Of 50 iterations or more a window of ten: a single good one reaches nothing.
+    assert share_to_reach(curve([0.5] * 50, 10.0), curve([0.9] + [0.0] * 49, 10.0)) == math.inf
+    assert times(Estimate(mean=0.375, interval=(0.3, math.inf))) == "0.38 × (0.30 × to never)"
+
+
+def test_differences_at_equal_cost() -> None:
+    # 5 · 100 and 5 · 50 steps: both are read after 250, the default then with 2 whole iterations (0.4), the other with
+    # 5 (0.9). Averages: (0.2·100 + 0.4·100 + 0.6·50) / 250 = 0.36 and (0.3 + 0.6 + 0.9 · 3) / 5 = 0.72.
+    default, other = curve([0.2, 0.4, 0.6, 0.8, 0.8], 100.0), curve([0.3, 0.6, 0.9, 0.9, 0.9], 50.0, second=2.0)
+    found = difference([[(default, other)]], "env_steps")
+    assert found.at_the_end.mean == pytest.approx(0.9 - 0.4)
+    assert found.on_average.mean == pytest.approx(0.72 - 0.36)
+    # In time 5 s and 10 s: after 5 s the default has 0.8, the other two whole iterations (0.6).
+    # Averages 2.8 / 5 = 0.56 and (0.3·2 + 0.6·2 + 0.9·1) / 5 = 0.54.
+    found = difference([[(default, other)]], "cpu_seconds")
+    assert found.at_the_end.mean == pytest.approx(0.6 - 0.8)
+    assert found.on_average.mean == pytest.approx(0.54 - 0.56)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["OpenDrawr"], "unknown task 'OpenDrawr': did you mean OpenDrawer"),
+        (["OpenDrawer", "--factors", "speed"], "unknown factor 'speed'; choose among branching"),
+        (["OpenDrawer", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["OpenDrawer", "--resume"], "there is no ablation to resume in"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ablate", *words, "--out", str(tmp_path / "ablation")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "ablation").exists()

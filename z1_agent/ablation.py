@@ -1,0 +1,151 @@
+"""What each part of the recipe is worth: one factor at a time is changed around the default, all else stays.
+
+Of one task and seed all variants begin with the same SFT policy, that of the default's run, and GRPO meets the same
+scenes in the same order: differences are the variant's. The control spends what GRPO took on more SFT (cost_control).
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from z1_agent.grpo import Branching, GrpoConfig, RewardName, ScheduleName
+from z1_agent.jobs import ControlJob, Job, TrainJob
+from z1_agent.manifest import Manifest
+from z1_agent.presets import TrainConfig
+from z1_agent.schedules import LinearTrunk
+from z1_agent.trainable import Trainable
+
+KIND = "ablation"
+DEFAULT, CONTROL, FLAT = "default", "control", "flat"
+
+Change = Callable[[TrainConfig], TrainConfig]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One value of one factor. name: of its runs and rows. sentence: what it does, for readers."""
+
+    name: str
+    factor: str
+    sentence: str
+    change: Change
+
+
+def _grpo(change: Callable[[GrpoConfig], GrpoConfig]) -> Change:
+    return lambda config: dataclasses.replace(config, grpo=change(config.grpo))
+
+
+def _branching(branching: Branching) -> Change:
+    return _grpo(lambda grpo: dataclasses.replace(grpo, branching=branching))
+
+
+def _schedule(schedule: ScheduleName) -> Change:
+    return _grpo(lambda grpo: dataclasses.replace(grpo, schedule=schedule, branching=_branched(grpo)))
+
+
+def _branched(grpo: GrpoConfig) -> Branching:
+    """A schedule says nothing where nothing is shared."""
+    return "trunk" if grpo.branching == "flat" else grpo.branching
+
+
+def _whole_training(config: TrainConfig) -> TrainConfig:
+    """The paper's schedule, from half of an episode's decisions: its 15 chunks are of longer episodes."""
+    start = config.horizon // config.executed_len // 2
+    trunk = LinearTrunk(start=start, until=1.0)
+    grpo = dataclasses.replace(config.grpo, schedule="linear", trunk=trunk, branching=_branched(config.grpo))
+    return dataclasses.replace(config, grpo=grpo)
+
+
+def _reward(reward: RewardName) -> Change:
+    return _grpo(lambda grpo: dataclasses.replace(grpo, reward=reward))
+
+
+def _trainable(trainable: Trainable) -> Change:
+    return _grpo(lambda grpo: dataclasses.replace(grpo, trainable=trainable))
+
+
+def _stochastic(stochastic: Literal["one", "all"]) -> Change:
+    return lambda config: dataclasses.replace(config, sde=dataclasses.replace(config.sde, stochastic=stochastic))
+
+
+def _variant(factor: str, name: str, sentence: str, change: Change) -> Variant:
+    return Variant(name=name, factor=factor, sentence=sentence, change=change)
+
+
+VARIANTS: tuple[Variant, ...] = (
+    _variant("branching", FLAT, "every rollout of a group runs alone from the start", _branching("flat")),
+    _variant("branching", "trunk", "a group shares a trunk, then parts at once", _branching("trunk")),
+    _variant("branching", "tree", "a group shares a trunk, then halves at branch points", _branching("tree")),
+    _variant("schedule", "linear", "the trunk shrinks to 0 early in training", _schedule("linear")),
+    _variant("schedule", "paper", "the trunk shrinks from half an episode to 0 over all of training", _whole_training),
+    _variant("schedule", "constant", "the trunk keeps its length", _schedule("constant")),
+    _variant("schedule", "phase", "each trunk ends where manipulation begins", _schedule("phase")),
+    _variant("schedule", "uncertainty", "each trunk ends where sampled chunks spread most", _schedule("uncertainty")),
+    _variant("reward", "plain", "1 for a success, however late", _reward("plain")),
+    _variant("reward", "decay", "late successes earn less; no success is pushed down", _reward("decay")),
+    _variant("reward", "penalty", "late successes earn less, and slow ones are pushed down", _reward("penalty")),
+    _variant("trainable", "expert", "the action expert learns alone", _trainable("action_expert")),
+    _variant("trainable", "joint", "all of the network learns", _trainable("all")),
+    _variant("denoising", "one", "one denoising step per chunk is random", _stochastic("one")),
+    _variant("denoising", "all", "every denoising step is random", _stochastic("all")),
+)
+FACTORS = (*dict.fromkeys(variant.factor for variant in VARIANTS), CONTROL)
+CONTROL_SENTENCE = "GRPO's CPU time goes into more SFT instead; of its rounds the one with the best held-out success"
+
+
+def variants_of(config: TrainConfig, factors: Sequence[str]) -> dict[str, TrainConfig]:
+    """The configurations to train: the default, and the values of `factors` that differ from it.
+
+    Raises ValueError for an unknown factor.
+    """
+    unknown = [factor for factor in factors if factor not in FACTORS]
+    if unknown:
+        raise ValueError(f"unknown factor {unknown[0]!r}; choose among {', '.join(FACTORS)}")
+    changed = {one.name: one.change(config) for one in VARIANTS if one.factor in factors}
+    return {DEFAULT: config} | {name: other for name, other in changed.items() if other != config}
+
+
+def name_of(task: str, variant: str) -> str:
+    """What the manifest calls `variant` of `task`."""
+    return f"{task}-{variant}"
+
+
+def control_path(manifest: Manifest, task: str, seed: int) -> Path:
+    """Where the control of a task's default with `seed` is."""
+    run = manifest.run_path(name_of(task, DEFAULT), seed)
+    return run.with_name(f"{run.name}.control.json")
+
+
+def ablation_jobs(
+    manifest: Manifest,
+    configs: Mapping[str, TrainConfig],
+    *,
+    with_control: bool,
+    command: Sequence[str],
+    threads: int | None,
+) -> list[Job]:
+    """The trainings of `configs` (by name in the manifest) in order, and their controls.
+
+    Of each task and seed the default comes first, and the others wait for it.
+    """
+    jobs: list[Job] = []
+    for name, seed in manifest.in_order():
+        if name not in configs:
+            continue
+        task, _, variant = name.partition("-")
+        default = manifest.run_path(name_of(task, DEFAULT), seed)
+        jobs.append(
+            TrainJob(
+                path=manifest.run_path(name, seed),
+                config=dataclasses.replace(configs[name], seed=seed),
+                preset=manifest.preset,
+                command=tuple(command),
+                threads=threads,
+                after=None if variant == DEFAULT else default,
+            )
+        )
+        if variant == DEFAULT and with_control:
+            jobs.append(ControlJob(path=control_path(manifest, task, seed), run=default))
+    return jobs
