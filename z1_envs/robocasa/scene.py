@@ -68,8 +68,14 @@ def check_scene(scene: Any, name: str) -> None:
         raise SnapshotError(
             f"the scene is of {scene.name}, this env is {name}: build this env with the same task and options"
         )
-    if scene_hash(zlib.decompress(scene.text).decode()) != scene.scene_id:
-        raise SnapshotError(f"the model's text does not belong to scene {scene.scene_id!r}: the record is damaged")
+    try:
+        found = scene_hash(zlib.decompress(scene.text).decode())
+    except (zlib.error, UnicodeDecodeError):
+        found = None
+    if found != scene.scene_id:
+        raise SnapshotError(
+            f"the model's text does not belong to scene {scene.scene_id!r}: the record is damaged; take another copy"
+        )
 
 
 def hold(official: Any, scene: Scene, build: Callable[[int, int], None]) -> str:

@@ -90,6 +90,7 @@ def test_scenes_of_others_are_refused_with_the_env_as_it_was(pack: Path, envs: t
     for wrong, words in (
         (replace(scene, name="RoboCasaEnv(CloseDrawer)"), r"the scene is of RoboCasaEnv\(CloseDrawer\), this env is"),
         (replace(scene, text=compressed("<mujoco/>")), "the record is damaged"),
+        (replace(scene, text=b"cut short"), "the record is damaged"),
         ("scene", r"takes what get_scene\(\) returned, got str"),
     ):
         with pytest.raises(SnapshotError, match=words):
