@@ -6,7 +6,8 @@ from z1_agent.presets import TrainConfig
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.evaluate import EvalProtocol
 from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
-from z1_envs.kitchen.scene import TRAIN
+from z1_envs.kitchen.plans.plan import Split
+from z1_envs.kitchen.scene import SceneOptions
 from z1_envs.robocasa import preflight
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.preflight import Ready
@@ -17,9 +18,9 @@ MAX_EVAL_LANES, MAX_OFFICIAL_EVAL_LANES = 64, 8
 
 
 def make_envs(
-    config: TrainConfig, *, num_envs: int, group_size: int = 1, num_threads: int | None = None
+    config: TrainConfig, *, num_envs: int, group_size: int = 1, num_threads: int | None = None, split: Split = "train"
 ) -> BranchVectorEnv:
-    """Lanes for training or evaluation as `config` describes them.
+    """Lanes for training or evaluation as `config` describes them, in scenes of `split`.
 
     num_threads: of the kitchen's physics, or worker processes of the official RoboCasa; None for all cores.
 
@@ -33,22 +34,25 @@ def make_envs(
             obs=config.obs,
             image_px=config.image_px,
             horizon=config.horizon,
+            scenes=SceneOptions(split=split),
             num_threads=num_threads,
         )
     return RoboCasaVectorEnv(
         config.task,
         num_envs=num_envs,
         group_size=group_size,
-        options=_options(config),
+        options=_options(config, split),
         num_workers=num_threads,
         scenes_per_worker=max(8, num_envs // group_size),
     )
 
 
-def eval_envs(config: TrainConfig, num_threads: int | None, num_episodes: int) -> BranchVectorEnv:
+def eval_envs(
+    config: TrainConfig, num_threads: int | None, num_episodes: int, split: Split = "train"
+) -> BranchVectorEnv:
     """Lanes to evaluate `num_episodes` in, each with a scene of its own."""
     lanes = MAX_EVAL_LANES if config.backend == "kitchen" else MAX_OFFICIAL_EVAL_LANES
-    return make_envs(config, num_envs=min(lanes, num_episodes), num_threads=num_threads)
+    return make_envs(config, num_envs=min(lanes, num_episodes), num_threads=num_threads, split=split)
 
 
 def check_backend(config: TrainConfig) -> None:
@@ -70,19 +74,19 @@ def backend_name(config: TrainConfig) -> str:
     return BACKEND if config.backend == "kitchen" else _ready(config).backend
 
 
-def eval_protocol(config: TrainConfig, name: str, num_episodes: int, seed: int) -> EvalProtocol:
-    """The protocol `name` of `num_episodes` from `seed` on, in the envs of `config`."""
+def eval_protocol(config: TrainConfig, name: str, num_episodes: int, seed: int, split: Split = "train") -> EvalProtocol:
+    """The protocol `name` of `num_episodes` from `seed` on, in the envs of `config` and scenes of `split`."""
     official: dict[str, Any] = {}
-    split = TRAIN.name
+    scenes = SceneOptions(split=split).name
     if config.backend == "robocasa":
         official = {"image_px": config.image_px, "robocasa_version": _ready(config).version.name}
-        split = _options(config).name
+        scenes = _options(config, split).name
     return EvalProtocol(
-        name=f"z1-train {name}",
+        name=name,
         version=2,
         task=config.task,
         backend=backend_name(config),
-        split=split,
+        split=scenes,
         obs=config.obs,
         num_episodes=num_episodes,
         seed=seed,
@@ -99,5 +103,5 @@ def _ready(config: TrainConfig) -> Ready:
         raise ValueError(str(error)) from error
 
 
-def _options(config: TrainConfig) -> RoboCasaOptions:
-    return RoboCasaOptions(obs=config.obs, horizon=config.horizon, image_px=config.image_px)
+def _options(config: TrainConfig, split: Split = "train") -> RoboCasaOptions:
+    return RoboCasaOptions(obs=config.obs, horizon=config.horizon, image_px=config.image_px, split=split)

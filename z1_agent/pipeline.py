@@ -280,7 +280,7 @@ def _evaluation(training: Training[TrainConfig], policy: Pi05Policy, stage: str)
 
 def protocol(config: TrainConfig, name: str, num_episodes: int) -> EvalProtocol:
     """The protocol `name`, whose episodes nothing else of the training sees."""
-    return eval_protocol(config, name, num_episodes, stream_seed(config.seed, name))
+    return eval_protocol(config, f"z1-train {name}", num_episodes, stream_seed(config.seed, name))
 
 
 def plot(events: SummaryWriter, stage: str, step: int, values: dict[str, Any]) -> None:

@@ -67,3 +67,11 @@ def test_sft_and_grpo_on_the_official_env(tmp_path: Path, capsys: pytest.Capture
     [line] = [json.loads(row) for row in (Path(trained) / "log.jsonl").read_text().splitlines() if '"rl"' in row]
     assert line["env_steps"] > 0
     assert (Path(trained) / "report.html").exists()
+
+    found = tmp_path / "report.json"
+    words = ["--split", "test", "--episodes", "2", "--horizon", "20", "--threads", "1", "--json", str(found)]
+    assert "OpenDrawer: " in run(*Z1, "eval", policy, *words)
+    report = Report.from_json(found.read_text())
+    asked = report.protocol
+    assert (asked.backend, asked.split, asked.horizon, asked.image_px) == (STAND_IN_BACKEND, "test", 20, 64)
+    assert report.seeds.tolist() == [0, 1]

@@ -50,8 +50,8 @@ def load_policy(path: Path) -> checkpoint.Checkpoint:
     loaded = checkpoint.load(path)
     if loaded.backend != BACKEND:
         raise CheckpointError(
-            f"{path} was trained on the backend {loaded.backend!r}, this is the embedded kitchen; evaluate it with "
-            f"z1 eval --protocol, film it with z1 record --backend robocasa"
+            f"{path} was trained on the backend {loaded.backend!r}, this is the embedded kitchen; film it with "
+            f"z1 record --backend robocasa"
         )
     return loaded
 

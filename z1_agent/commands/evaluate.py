@@ -1,5 +1,6 @@
 """`z1 eval`: how often a checkpoint succeeds, under a protocol that is printed with the result."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -7,36 +8,39 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from z1_agent import checkpoint
-from z1_agent.backends import MAX_EVAL_LANES, MAX_OFFICIAL_EVAL_LANES
+from z1_agent.backends import MAX_OFFICIAL_EVAL_LANES, check_backend, eval_envs, eval_protocol
 from z1_agent.checkpoint import Checkpoint
-from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, horizon_of, load_policy, sight_of
+from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, sight_of
 from z1_agent.commands.work import Work, console
 from z1_agent.console import Bar
+from z1_agent.presets import Backend, TrainConfig, cpu, on_backend
 from z1_agent.run import write_text
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.evaluate import EvalProtocol, Report, evaluate
-from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
+from z1_envs.kitchen.env import BACKEND as KITCHEN
 from z1_envs.kitchen.plans.plan import Split
-from z1_envs.kitchen.scene import SceneOptions
 from z1_envs.protocols import check_can_run, get_protocol, robocasa_options
+from z1_envs.robocasa.assets import BACKEND as ROBOCASA
+from z1_envs.robocasa.assets import STAND_IN_BACKEND
 from z1_envs.robocasa.vector import RoboCasaVectorEnv
 from z1_envs.tasks import get_task
 
-_PRESCRIBED = ("split", "episodes", "seed", "horizon")
+_PRESCRIBED = ("backend", "split", "episodes", "seed", "horizon")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Eval:
     """Evaluate a checkpoint on episodes SEED, SEED + 1, …
 
-    task: by default the one it was trained on. protocol: a published one on the official RoboCasa instead of episodes
-    in the kitchen: cosmos, cosmos-on-1.0.1, robocasa365-pretrain or robocasa365-target; it prescribes split, episodes,
-    seed and horizon. split: kitchens and objects as in training ("train"), held-out ones ("test"), or both ("all").
-    horizon: of an episode [steps], by default that of training on a CPU. json: file to write the full report to.
+    task, backend: by default those it was trained on. protocol: a published one on the official RoboCasa: cosmos,
+    cosmos-on-1.0.1, robocasa365-pretrain or robocasa365-target; it prescribes backend, split, episodes, seed and
+    horizon. split: kitchens and objects as in training ("train"), held-out ones ("test"), or both ("all"). horizon: of
+    an episode [steps], by default that of training on the backend. json: file to write the full report to.
     """
 
     checkpoint: Positional[Path]
     task: str | None = None
+    backend: Backend | None = None
     protocol: str | None = None
     split: Split = "train"
     episodes: int = 256
@@ -55,7 +59,7 @@ class Eval:
             raise ValueError(f"there is no directory {self.json.parent} for --json; create it, or give another file")
         if self.json is not None and self.json.is_dir():
             raise ValueError(f"{self.json} is a directory, --json takes a file; name a file in it")
-        loaded, protocol, envs = self._in_the_kitchen() if self.protocol is None else self._official(self.protocol)
+        loaded, protocol, envs = self._on_a_backend() if self.protocol is None else self._official(self.protocol)
         total = protocol.num_runs * protocol.num_episodes
 
         def work() -> int:
@@ -76,33 +80,37 @@ class Eval:
 
         return work
 
-    def _in_the_kitchen(self) -> tuple[Checkpoint, EvalProtocol, BranchVectorEnv]:
-        loaded = load_policy(self.checkpoint)
-        task = get_task(loaded.task if self.task is None else self.task).name
+    def _on_a_backend(self) -> tuple[Checkpoint, EvalProtocol, BranchVectorEnv]:
+        loaded = checkpoint.load(self.checkpoint)
+        config = self._config(loaded)
+        check_backend(config)
+        protocol = eval_protocol(config, "z1-eval", self.episodes, self.seed, self.split)
+        if self.backend is None and loaded.backend != protocol.backend:
+            raise ValueError(
+                f"{self.checkpoint} was trained on {loaded.backend!r}, here is {protocol.backend!r}; name a --backend "
+                f"to evaluate it there all the same"
+            )
+        return loaded, protocol, eval_envs(config, self.threads, self.episodes, self.split)
+
+    def _config(self, loaded: Checkpoint) -> TrainConfig:
+        """Envs that suit the policy, as a training would have them."""
+        backend = self.backend or _backend_of(self.checkpoint, loaded.backend)
         obs, image_px = sight_of(loaded.policy)
-        scenes = SceneOptions(split=self.split)
-        protocol = EvalProtocol(
-            name="z1-eval",
-            version=2,
-            task=task,
-            backend=BACKEND,
-            split=scenes.name,
-            obs=obs,
-            num_episodes=self.episodes,
-            seed=self.seed,
-            horizon=horizon_of(task, self.horizon),
-            chunk_len=loaded.policy.config.executed_len,
-        )
-        envs = KitchenVectorEnv(
-            task,
-            num_envs=min(MAX_EVAL_LANES, self.episodes),
+        if backend == "robocasa" and obs == "state":
+            raise ValueError(
+                f"{self.checkpoint} sees the kitchen's privileged scene, the official RoboCasa gives images alone; "
+                "leave out --backend robocasa"
+            )
+        config = on_backend(cpu(loaded.task if self.task is None else self.task), backend)
+        return dataclasses.replace(
+            config,
+            policy=str(self.checkpoint),
             obs=obs,
             image_px=image_px,
-            horizon=protocol.horizon,
-            scenes=scenes,
-            num_threads=self.threads,
+            horizon=config.horizon if self.horizon is None else self.horizon,
+            chunk_len=loaded.policy.config.model.chunk_len,
+            executed_len=loaded.policy.config.executed_len,
         )
-        return loaded, protocol, envs
 
     def _official(self, name: str) -> tuple[Checkpoint, EvalProtocol, BranchVectorEnv]:
         defaults = {field.name: field.default for field in fields(self)}
@@ -123,6 +131,15 @@ class Eval:
         lanes = min(MAX_OFFICIAL_EVAL_LANES, protocol.num_episodes)
         options = robocasa_options(protocol)
         return loaded, protocol, RoboCasaVectorEnv(task, num_envs=lanes, options=options, num_workers=self.threads)
+
+
+def _backend_of(path: Path, name: str) -> Backend:
+    """The backend that a checkpoint's infos called `name`."""
+    if name == KITCHEN:
+        return "kitchen"
+    if name in (ROBOCASA, STAND_IN_BACKEND):
+        return "robocasa"
+    raise ValueError(f"{path} was trained on {name!r}, which cannot be built here; add --backend kitchen or robocasa")
 
 
 def _tell(report: Report) -> None:
