@@ -24,7 +24,7 @@ from z1_envs.robocasa.official import choose_fixture, make_official
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.scene import Scene, check_scene, compressed, hold, model_sizes, model_text, scene_hash
 from z1_envs.robocasa.simulation import Simulation, check_contact, make_current
-from z1_envs.robocasa.snapshot_state import SimulationState, StateAccess
+from z1_envs.robocasa.snapshot_state import SimulationState, StateAccess, check_stream
 from z1_envs.snapshot import SnapshotError
 
 DEFAULT = RoboCasaOptions()
@@ -183,6 +183,7 @@ class RoboCasaEnv(gym.Env):
             raise SnapshotError("there is no scene yet to continue in: call reset() first")
         if not isinstance(state, EnvState):
             raise SnapshotError(f"expected what get_state() returned, got {type(state).__name__}")
+        check_stream(self.np_random, state.stream)
         self._episode.access.set_state(state.simulation)
         self.np_random.bit_generator.state = state.stream
         self._elapsed, self._running = state.elapsed, state.running

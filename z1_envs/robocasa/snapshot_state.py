@@ -112,6 +112,7 @@ class StateAccess:
         ):
             if got != here:
                 raise SnapshotError(f"the state's {what} have the shape {got}, this scene's {here}: it is another's")
+        check_stream(self._simulation.official.rng, state.stream)
 
     def set_state(self, state: SimulationState) -> None:
         """Continues from `state`; raises SnapshotError, with nothing changed, for one of another scene."""
@@ -127,6 +128,17 @@ class StateAccess:
         # The stream of this very object: fixtures draw from it too.
         official.rng.bit_generator.state = state.stream
         self._simulation.refresh()
+
+
+def check_stream(generator: np.random.Generator, stream: Any) -> None:
+    """Raises SnapshotError where `generator` could not go on from `stream`; it is left as it is."""
+    kind = type(generator.bit_generator)
+    try:
+        kind(0).state = stream
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise SnapshotError(
+            f"the state's random stream is none of {kind.__name__}, as this env's is ({error}): it is another's"
+        ) from error
 
 
 def _controller_latches(robot: Any) -> list[tuple[str, Any, str]]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,15 +207,23 @@ def test_states_of_others_are_refused_and_nothing_changes(drawer: RoboCasaEnv, p
     foreign = other.get_state()
     other.close()
     drawer.reset(seed=0)
+    here = drawer.get_state()
+    played(drawer, OTHERS)
     before = drawer.get_state()
+    twister = np.random.Generator(np.random.MT19937(0)).bit_generator.state
     for wrong, words in (
         (foreign, "the state is of another scene"),
+        (replace(here, stream=twister), "random stream is none of PCG64"),
+        (replace(here, stream={**here.stream, "state": {}}), "random stream is none of PCG64"),
+        (replace(here, simulation=replace(here.simulation, stream=twister)), "random stream is none of PCG64"),
         (0, "expected what get_state"),
         (None, "got None"),
     ):
         with pytest.raises(SnapshotError, match=words):
             drawer.set_state(wrong)
-    assert first_difference(vars(drawer.get_state().simulation), vars(before.simulation)) is None
+    after = drawer.get_state()
+    assert first_difference(vars(after.simulation), vars(before.simulation)) is None
+    assert (after.elapsed, after.running, after.stream) == (before.elapsed, before.running, before.stream)
 
 
 def test_a_record_shares_no_memory_and_serves_many_times(drawer: RoboCasaEnv) -> None:
