@@ -129,6 +129,14 @@ def read_config(path: Path) -> PolicyConfig:
         raise CheckpointError(f"{path / MANIFEST_FILE} is damaged: {error!r}; take another checkpoint") from error
 
 
+def read_task(path: Path) -> str:
+    """The task that the policy of the checkpoint `path` was trained on; raises as `read_config`."""
+    task = _read_manifest(Path(path)).get("task")
+    if not isinstance(task, str):
+        raise CheckpointError(f"{Path(path) / MANIFEST_FILE} names no task; take another checkpoint")
+    return task
+
+
 def load(path: Path, *, data: DataFormat | None = None) -> Checkpoint:
     """The checkpoint in the directory `path`, on the CPU, weights in the precision they were saved in.
 

@@ -29,21 +29,28 @@ from z1_envs.demos import Demonstrations
 
 @dataclass(frozen=True)
 class Material:
-    """What a fine-tuning works on: the policy it begins with, and the episodes to learn from and to hold out."""
+    """What a fine-tuning works on: the policy it begins with, and the episodes to learn from and to hold out.
 
-    policy: Pi05Policy
+    policy: None for a run that goes on with the one it has saved: two of the published size would fill a machine.
+    """
+
+    policy: Pi05Policy | None
     learned: Demonstrations
     held_out: Demonstrations | None
 
 
-def read_material(config: FineTuneConfig) -> Material:
+def read_material(config: FineTuneConfig, *, goes_on: bool = False) -> Material:
     """Dataset and policy of `config`, found to fit each other; nothing is written.
+
+    goes_on: the run has a policy of its own already, so that none is read.
 
     Raises DemosError, PretrainedError, TokenizerError, CheckpointError or ValueError where they are broken or do not
     fit.
     """
     demos = read_finite(config)
     learned, held_out = split_episodes(demos, config.held_out)
+    if goes_on:
+        return Material(None, learned, held_out)
     policy = begin_fine_tuning(config, learned, seed=stream_seed(config.seed, "weights"))
     first = np.arange(1)
     policy.encode(take(learned.observation, first))  # prompts and pictures that do not fit are found before the run
@@ -94,6 +101,7 @@ def _learn(training: Training[FineTuneConfig], material: Material, events: Summa
     if checkpoint.exists(run.checkpoint):
         saved = checkpoint.load(run.checkpoint)
         policy, resume = saved.policy, saved.trainer
+    assert policy is not None, "the material of a run that has saved no policy brings one"
     policy = policy.to(config.device)
     first = 0 if resume is None else len(resume.values["score"])
     run.keep_log(lambda line: line["stage"] == SFT and line["round"] < first)

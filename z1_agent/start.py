@@ -7,14 +7,14 @@ form of the prompt come from the training. A checkpoint brings all of them, and 
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from z1_agent import checkpoint
-from z1_agent.checkpoint import Checkpoint, CheckpointError, DataFormat
+from z1_agent.checkpoint import CheckpointError, DataFormat
 from z1_agent.flow import FlowSDE
 from z1_agent.observation import PUBLISHED_CAMERAS, Normalizer
 from z1_agent.openpi_names import float32_dtype, from_lerobot, openpi_dtype
@@ -36,11 +36,15 @@ _BLOCK = 1 << 16  # steps of larger datasets that statistics take in at a time
 
 @dataclass(frozen=True)
 class Source:
-    """What a `--policy` has turned out to be. digest: of all that is read of it."""
+    """What a `--policy` has turned out to be. files: what says all that is read of it."""
 
     path: Path
     is_checkpoint: bool
-    digest: str
+    files: tuple[Path, ...]
+
+    def digest(self) -> str:
+        """Of all that is read of it. Public weights are read whole for it."""
+        return _sha256(self.files)
 
 
 def find_source(text: str) -> Source:
@@ -51,9 +55,8 @@ def find_source(text: str) -> Source:
     path = locate(text).resolve()
     manifest = path / checkpoint.MANIFEST_FILE
     if manifest.is_file():
-        return Source(path, True, _sha256([manifest]))  # it holds the hashes of all other files
-    files = sorted({stored.file for stored in find_tensors(path).values()})
-    return Source(path, False, _sha256(files))
+        return Source(path, True, (manifest,))  # it holds the hashes of all other files
+    return Source(path, False, tuple(sorted({stored.file for stored in find_tensors(path).values()})))
 
 
 def fresh_policy(config: PolicyConfig, normalizer: Normalizer, *, seed: int) -> Pi05Policy:
@@ -89,23 +92,25 @@ def begin_trying(config: TrainConfig) -> Pi05Policy:
 
     Raises CheckpointError or PretrainedError where there is none that fits.
     """
-    policy = _given(config)[0].policy
+    assert config.policy is not None
+    policy = checkpoint.load_policy(_checkpoint_source(config.policy).path)
     settings = {"sde": config.sde, "executed_len": config.executed_len, "compute_dtype": config.compute_dtype}
     return _changed(policy, dataclasses.replace(policy.config, **settings))
 
 
 def with_policy(config: TrainConfig) -> TrainConfig:
-    """`config` with full path and digest of its policy, once that has been found to fit.
+    """`config` with full path and digest of its policy, once that has been found to fit. Reads no weights.
 
-    Raises what `begin_trying` raises.
+    Raises CheckpointError or PretrainedError where there is none that fits.
     """
     if config.policy is None:
         return config
-    loaded, source = _given(config)
-    path, found = source.path, loaded.policy.config
+    source = _checkpoint_source(config.policy)
+    path, found, task = source.path, checkpoint.read_config(source.path), checkpoint.read_task(source.path)
+    find_tensors(path / checkpoint.MODEL_FILE)  # a copy that was cut short is found before the run
     sees = "pixels" if found.cameras else "state"
-    if loaded.task != config.task:
-        raise CheckpointError(f"{path} was trained on {loaded.task}, this is {config.task}; give a policy for that")
+    if task != config.task:
+        raise CheckpointError(f"{path} was trained on {task}, this is {config.task}; give a policy for that")
     if sees != config.obs:
         raise CheckpointError(f"{path} sees {sees}, the envs are to give {config.obs}; add --obs {sees}")
     if found.model.chunk_len != config.chunk_len:
@@ -115,7 +120,7 @@ def with_policy(config: TrainConfig) -> TrainConfig:
         )
     if config.demos is not None:
         raise CheckpointError("--policy takes the place of demonstrations and SFT: leave out --demos, or run z1 sft")
-    return dataclasses.replace(config, policy=str(path), policy_digest=source.digest)
+    return dataclasses.replace(config, policy=str(path), policy_digest=source.digest())
 
 
 def policy_defaults(config: TrainConfig, policy: str) -> TrainConfig:
@@ -135,12 +140,6 @@ def policy_defaults(config: TrainConfig, policy: str) -> TrainConfig:
         sde=found.sde,
         compute_dtype=found.compute_dtype,
     )
-
-
-def _given(config: TrainConfig) -> tuple[Checkpoint, Source]:
-    assert config.policy is not None
-    source = _checkpoint_source(config.policy)
-    return checkpoint.load(source.path), source
 
 
 def _checkpoint_source(policy: str) -> Source:
@@ -306,7 +305,7 @@ def _check_scene(config: FineTuneConfig, demos: Demonstrations) -> None:
         )
 
 
-def _sha256(files: list[Path]) -> str:
+def _sha256(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as content:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.z1_agent.sentencepiece_model import train_sentencepiece
 from tests.z1_agent.test_pipeline import StopAfter
 from tests.z1_envs.robocasa_files import Recorded, write_hdf5
 from tests.z1_envs.test_lerobot import demonstrations
-from z1_agent import checkpoint
+from z1_agent import checkpoint, finetune, start
 from z1_agent.cli import main
 from z1_agent.console import Stopped, StopRequest
 from z1_agent.dataset import split_episodes, with_data
@@ -23,13 +24,15 @@ from z1_agent.observation import Normalizer, take
 from z1_agent.openpi_names import float32_dtype, to_openpi
 from z1_agent.pi05 import Pi05, pi05, pi05_nano
 from z1_agent.pipeline import Training, train
-from z1_agent.presets import FineTuneConfig, load_config
+from z1_agent.policy import Pi05Policy
+from z1_agent.presets import FineTuneConfig, TrainConfig, load_config
 from z1_agent.pretrained import PretrainedError, load_weights
 from z1_agent.run import RL, SFT, Run, open_run
 from z1_agent.sft import SupervisedConfig
 from z1_agent.start import network_of, statistics
 from z1_agent.tensor_file import Stored, read_header
 from z1_agent.trainable import learns_whole
+from z1_envs.demos import Demonstrations
 from z1_envs.kitchen import env as kitchen_env
 from z1_envs.lerobot import INFO
 from z1_envs.lerobot_writer import write_lerobot
@@ -186,7 +189,9 @@ def test_stopping_and_going_on_equals_going_straight(place: Path, states_policy:
         fine_tune(training, read_material(training.config))
     assert not run.sft_checkpoint.exists()
     run, training = begin(resume=True)
-    result = fine_tune(training, read_material(training.config))
+    material = read_material(training.config, goes_on=True)
+    assert material.policy is None  # the saved one is the only one in memory
+    result = fine_tune(training, material)
     straight = json.loads((states_policy.parent / "result.json").read_text())
     assert (result["losses"], result["held_out_losses"]) == (straight["losses"], straight["held_out_losses"])
     weights, wanted = (load_file(path / "model.safetensors") for path in (run.sft_checkpoint, states_policy))
@@ -303,6 +308,50 @@ def test_bad_data_are_refused_at_the_door(
     for words, message in cases.items():
         assert message in refusal(["sft", *words.split(), "--out", str(tmp_path / "run")], capsys), words
     assert sorted(path.name for path in tmp_path.iterdir()) == there
+
+
+def test_weights_are_hashed_once_and_not_at_all_where_a_run_goes_on(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    digest, begin = start._sha256, finetune.begin_fine_tuning
+
+    def counting(files: Sequence[Path]) -> str:
+        hashed.extend(files)
+        return digest(files)
+
+    monkeypatch.setattr(start, "_sha256", counting)
+    words = ["sft", "--policy", str(place / "public"), "--tokenizer", str(place / "tokenizer.model"), *FLAGS]
+    words += ["--data", str(place / "pixels"), "--out", str(tmp_path / "run")]
+    begun: list[str | None] = []
+
+    def noting(config: FineTuneConfig, demos: Demonstrations, *, seed: int) -> Pi05Policy:
+        begun.append(config.policy)
+        return begin(config, demos, seed=seed)
+
+    monkeypatch.setattr(finetune, "begin_fine_tuning", noting)
+    assert main(words) == 0
+    assert hashed == [place / "public" / "model.safetensors"]
+    assert len(begun) == 1
+    (tmp_path / "run" / "result.json").unlink()  # as a run that was killed just before its end
+    assert main([*words, "--resume"]) == 0
+    assert len(begun) == 1  # the saved policy alone was read
+
+
+def test_a_policy_to_be_improved_is_compared_without_its_weights(
+    states_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_weights(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(checkpoint, "load", no_weights)
+    config = start.with_policy(start.policy_defaults(TrainConfig(task="OpenDrawer"), str(states_policy)))
+    assert config.policy == str(states_policy)
+    cut = tmp_path / "cut"
+    shutil.copytree(states_policy, cut)
+    (cut / "model.safetensors").write_bytes((cut / "model.safetensors").read_bytes()[:-100])
+    with pytest.raises(PretrainedError, match="is not a whole safetensors file"):
+        start.with_policy(start.policy_defaults(TrainConfig(task="OpenDrawer"), str(cut)))
 
 
 def test_bad_weights_are_refused_at_the_door(

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
+from z1_agent import checkpoint
 from z1_agent.commands.at_the_door import check_device
 from z1_agent.commands.work import INTERRUPTED, Work, console
 from z1_agent.console import Stopped, StopRequest
@@ -16,7 +17,7 @@ from z1_agent.dataset import with_data
 from z1_agent.finetune import fine_tune, read_material
 from z1_agent.pipeline import Training
 from z1_agent.presets import FineTuneConfig
-from z1_agent.run import check_out, open_run
+from z1_agent.run import Run, check_out, open_run
 from z1_agent.start import find_source
 
 
@@ -45,11 +46,13 @@ class Sft:
         config = with_data(dataclasses.replace(self.config, seed=self.seed))
         if config.policy is not None:
             source = find_source(config.policy)
-            config = dataclasses.replace(config, policy=str(source.path), policy_digest=source.digest)
+            config = dataclasses.replace(config, policy=str(source.path), policy_digest=source.digest())
         out = self.out or Path("runs") / f"{config.task}-sft-{config.seed}"
         check_out(out, resume=self.resume)
         is_done = self.resume and (out / "result.json").is_file()
-        material = None if is_done else read_material(config)
+        material = (
+            None if is_done else read_material(config, goes_on=self.resume and checkpoint.exists(Run(out).checkpoint))
+        )
         begun = [word for word in argv if word != "--resume"]
         run = open_run(out, config, preset="sft", command=["z1", *begun], resume=self.resume)
         training = Training(run, config, console, StopRequest())
