@@ -49,6 +49,7 @@ from z1_envs.layout import ACTION, CAMERAS, SCENE, STATES
 # connection is closed with websocket's own code for that, 1009.
 MAX_MESSAGE, MAX_READ = 16 * 2**20, 64 * 2**20  # [bytes]
 _MAX_SENTENCE = 1000  # characters
+_WAKE = 0.5  # [s] a Ctrl-C that comes just before a wait without end would be lost
 _NAMES = {key: name for keys in (Z1_KEYS, OPENPI_KEYS) for name, key in keys.items()}
 
 
@@ -183,8 +184,11 @@ class PolicyServer:
 
     def run(self) -> None:
         """Serves until `stop` or Ctrl-C, which closes all connections first."""
+        serving = threading.Thread(target=self._server.serve_forever, daemon=True)
+        serving.start()
         try:
-            self._server.serve_forever()
+            while serving.is_alive():
+                serving.join(_WAKE)
         finally:
             self.stop()
 

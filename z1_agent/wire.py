@@ -97,6 +97,8 @@ def _scalar(value: dict[Any, Any]) -> np.generic:
         raise _RefusedError("a numpy scalar needs exactly __npgeneric__, data (a number or text) and dtype")
     dtype = _dtype(value[b"dtype"])
     try:
+        if dtype.kind in "iu" and not np.iinfo(dtype).min <= value[b"data"] <= np.iinfo(dtype).max:
+            raise OverflowError  # before numpy 2 it would wrap around
         return dtype.type(value[b"data"])
     except (ValueError, OverflowError) as error:
         raise _RefusedError(f"{str(value[b'data'])[:80]!r} is no {dtype}") from error

@@ -34,13 +34,13 @@ config = dataclasses.replace(
     vlm=GemmaConfig(width=512, mlp_width=4096, **heads),
     expert=GemmaConfig(width=256, mlp_width=1024, **heads),
     vision=None,
-    vocab_size=20_000,
+    vocab_size=100_000,
 )
 with torch.device("meta"):
     models = [Pi05(config), Pi05(config)]
 sizes = {name: tensor.shape for name, tensor in models[0].state_dict().items()}
 num_bytes = sum(4 * shape.numel() for shape in sizes.values())
-assert num_bytes > 1e8
+assert num_bytes > 2.5e8  # what Python itself takes on the way is little beside it
 half = torch.tensor(0.5)
 write_tensors(file, {to_openpi(name): half.expand(shape) for name, shape in sizes.items()})
 
