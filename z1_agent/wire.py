@@ -95,11 +95,11 @@ def _array(value: dict[Any, Any]) -> NDArray:
 def _scalar(value: dict[Any, Any]) -> np.generic:
     if set(value) != _SCALAR_KEYS or not isinstance(value[b"data"], bool | int | float | str):
         raise _RefusedError("a numpy scalar needs exactly __npgeneric__, data (a number or text) and dtype")
-    dtype = _dtype(value[b"dtype"])
+    dtype, data = _dtype(value[b"dtype"]), value[b"data"]
     try:
-        if dtype.kind in "iu" and not np.iinfo(dtype).min <= value[b"data"] <= np.iinfo(dtype).max:
+        if dtype.kind in "iu" and not np.iinfo(dtype).min <= int(data) <= np.iinfo(dtype).max:
             raise OverflowError  # before numpy 2 it would wrap around
-        return dtype.type(value[b"data"])
+        return dtype.type(data)
     except (ValueError, OverflowError) as error:
         raise _RefusedError(f"{str(value[b'data'])[:80]!r} is no {dtype}") from error
 
