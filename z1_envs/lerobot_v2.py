@@ -243,6 +243,8 @@ def _table(file: Path) -> pa.Table:
 
 def _matrix(table: pa.Table, name: str, width: int, file: Path) -> NDArray[np.float32]:
     rows = table[name].to_pylist()
+    if not rows:
+        raise DemosError(f"{file} has no steps; copy the dataset again")
     if any(len(row) != width for row in rows):
         raise DemosError(f"{file}: {name} has {len(rows[0])} entries, expected {width}")
     return np.array(rows, np.float32).reshape(-1, width)

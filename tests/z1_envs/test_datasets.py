@@ -317,6 +317,11 @@ def with_nan(rows: list[list[float]]) -> list[list[float]]:
     return rows
 
 
+def without_steps(folder: Path) -> None:
+    file = folder / "data/chunk-000/episode_000001.parquet"
+    pq.write_table(pq.read_table(file).slice(0, 0), file)
+
+
 def shorter_video(folder: Path) -> None:
     feature = "observation.images.robot0_eye_in_hand"
     pictures = Recorded().pictures[1]["robot0_eye_in_hand"][:2]
@@ -383,6 +388,11 @@ V2_DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         ],
         r"000001\.parquet cannot be read",
     ),
+    "no steps, no limits": (
+        lambda f: [without_steps(f), (f / "meta/stats.json").unlink()],
+        r"000001\.parquet has no steps",
+    ),
+    "no steps": (without_steps, r"000001\.parquet has no steps"),
     "path": (change_json("meta/info.json", lambda i: i.update(data_path="{nobody}")), "lack or garble 'nobody'"),
     "rows": (change_episode("action", lambda rows: [row[:7] for row in rows]), "action has 7 entries, expected 12"),
     "nan": (change_episode("action", with_nan), r"episode 1, step 2: action eef_position is .*nan"),
