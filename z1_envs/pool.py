@@ -17,6 +17,7 @@ import logging
 import pickle
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -156,11 +157,10 @@ class PoolVectorEnv(BranchVectorEnv):
             elif seed is None or first.setdefault(seed, place) == place:
                 jobs.append(self._reset_job(group, seed, options))
                 places.append(place)
-        answers = self._pool.run(jobs, self._scenes)
-        starts.update(zip(places, answers, strict=True))
-        for answer in answers:
+        for place, answer in zip(places, self._pool.run(jobs, self._scenes), strict=True):
             if answer.scene is not None:
                 self._scenes.setdefault(_end(answer).scene_id, answer.scene)
+            starts[place] = replace(answer, scene=None)  # a remembered start has no copy of its own
         for place, seed in enumerate(seeds):
             if seed is not None:
                 starts.setdefault(place, starts[first.get(seed, place)])

@@ -269,6 +269,15 @@ def test_a_start_that_was_seen_needs_no_reset(build: Callable[..., PoolVectorEnv
     assert resets(log) == ["5", "7"]
 
 
+def test_the_record_of_a_scene_is_kept_once(build: Callable[..., PoolVectorEnv]) -> None:
+    pool = build()
+    pool.reset(seed=[7, 42])
+    pool.reset(seed=[8, 43])  # of the same two scenes
+    assert sorted(pool._scenes) == ["scene-0", "scene-4"]
+    assert sorted(pool._starts) == [7, 8, 42, 43]
+    assert all(start.scene is None for start in pool._starts.values())
+
+
 def test_scenes_are_built_where_lanes_need_them_and_only_there(build: Callable[..., PoolVectorEnv], log: Path) -> None:
     pool = build(functools.partial(limited, log), num_envs=6, group_size=3, num_workers=3)
     pool.reset(seed=[7, 42])  # workers 0 and 2 reset, lanes 2 and 3 are worker 1's
