@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from z1_envs.arguments import check_whole
+from z1_envs.canvas import MAX_PX, MIN_PX
 from z1_envs.layout import CAMERAS, STATES
 
 ObsMode = Literal["state", "pixels"]
 Split = Literal["train", "test", "all", "pretrain", "target"]
 
 SPLITS: tuple[Split, ...] = ("train", "test", "all", "pretrain", "target")
-_MIN_PX, _MAX_PX = 32, 640
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ class RoboCasaOptions:
         if self.horizon is not None:
             check_whole("horizon", self.horizon, least=1)
         check_whole("image_px", self.image_px, least=1)
-        if not _MIN_PX <= self.image_px <= _MAX_PX:
-            raise ValueError(f"image_px must lie in [{_MIN_PX}, {_MAX_PX}], got {self.image_px}")
+        if not MIN_PX <= self.image_px <= MAX_PX:
+            raise ValueError(f"image_px must lie in [{MIN_PX}, {MAX_PX}], got {self.image_px}")
         _check_cameras(self.cameras)
         for what, numbers in (("layouts", self.layouts), ("styles", self.styles)):
             if numbers is not None:
