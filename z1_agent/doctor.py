@@ -29,6 +29,7 @@ from z1_envs.robocasa.versions import Installed, RoboCasaError
 
 _MIN_MEMORY_GB, _MIN_DISK_GB = 2.0, 1.0
 _PACKAGES = ("z1-robocasa", "torch", "mujoco", "numpy", "scipy", "gymnasium", "stable-baselines3", "safetensors")
+_OPENGL = "OpenGL"
 _MEND_IMAGES = (
     "apt-get install libegl1 libgl1-mesa-dri, then MUJOCO_GL=egl (or apt-get install libosmesa6, then MUJOCO_GL=osmesa)"
 )
@@ -47,7 +48,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything the doctor looks at, in order. Draws a test frame."""
-    checks: tuple[Callable[[], list[Finding]], ...] = (_packages, _machine, _images, _robocasa, _extras)
+    checks: tuple[Callable[[], list[Finding]], ...] = (_packages, _machine, _images, _robocasa)
     return [finding for check in checks for finding in check()]
 
 
@@ -72,7 +73,9 @@ def show(findings: list[Finding], console: Console) -> int:
             table.add_row("", "", Text(f"mend: {finding.mend}"))
     console.print(table)
     broken = [finding.name for finding in findings if finding.needed and not finding.good]
-    console.print(f"Training needs: {', '.join(broken)}" if broken else "Ready to train on state.")
+    sees = any(finding.name == _OPENGL and finding.good for finding in findings)
+    ready = "Ready to train on state and on images." if sees else "Ready to train on state; images lack OpenGL."
+    console.print(f"Training needs: {', '.join(broken)}" if broken else ready)
     return 1 if broken else 0
 
 
@@ -124,10 +127,10 @@ def _images() -> list[Finding]:
         mend = f"set MUJOCO_GL to {', '.join(opengl.BACKENDS)}, or unset it"
     try:
         frame = draw_test_frame()
-        drawing = Finding(name="OpenGL", found=f"{backend}: drew a test frame, {len(np.unique(frame))} shades")
+        drawing = Finding(name=_OPENGL, found=f"{backend}: drew a test frame, {len(np.unique(frame))} shades")
     except RenderError as error:
         drawing = Finding(
-            name="OpenGL",
+            name=_OPENGL,
             found=f"{backend}: no images, no videos ({str(error).split('. ')[0]})",
             good=False,
             mend=mend,
@@ -186,8 +189,3 @@ def _blas_threads() -> Finding:
         good=False,
         mend="export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1, before Python starts",
     )
-
-
-def _extras() -> list[Finding]:
-    """Packages that people may look for here. This version does nothing with them, so nothing is missing."""
-    return [Finding(name=package, found="not used by this version") for package in ("ray",)]
