@@ -33,6 +33,8 @@ dataset       demonstrations on disk: collecting them, and what a training asks 
 start         the policy that a training begins with: fresh, public weights, or a checkpoint
 backends      the envs of a training: embedded kitchen or official RoboCasa
 run           the directory of a training: what is in it, who may go on with it
+signals diagnose  what is measured of a task before its training is decided
+choice recipe     which modules its training uses, why, and that this is fixed before the final evaluation
 pipeline      demonstrations → SFT → evaluation → GRPO → evaluation, stage by stage
 finetune      SFT on a dataset alone, of public or own policies
 recording     films of a policy or of the expert

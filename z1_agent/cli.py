@@ -19,6 +19,7 @@ from z1_agent.checkpoint import CheckpointError
 from z1_agent.commands.ablate import Ablate
 from z1_agent.commands.assets import Assets
 from z1_agent.commands.demos import Demos
+from z1_agent.commands.diagnose import Diagnose
 from z1_agent.commands.doctor import Doctor
 from z1_agent.commands.evaluate import Eval
 from z1_agent.commands.export import Export
@@ -33,6 +34,7 @@ from z1_agent.lerobot_policy import ExportError
 from z1_agent.paligemma_tokenizer import TokenizerError
 from z1_agent.presets import PRESETS, FineTuneConfig, TrainConfig, cpu, fine_tuning, on_backend
 from z1_agent.pretrained import PretrainedError
+from z1_agent.recipe import RecipeError, recipe_defaults
 from z1_agent.run import RunError
 from z1_agent.start import policy_defaults
 from z1_envs.demos import DemosError
@@ -42,6 +44,7 @@ from z1_envs.tasks import TASKS
 
 _REFUSALS = (
     RunError,
+    RecipeError,
     CheckpointError,
     DemosError,
     RenderError,
@@ -51,7 +54,7 @@ _REFUSALS = (
     ExportError,
 )
 
-Command = Train | Suite | Ablate | Sft | Eval | Record | Demos | Serve | Export | Assets | List | Doctor
+Command = Train | Suite | Diagnose | Ablate | Sft | Eval | Record | Demos | Serve | Export | Assets | List | Doctor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,14 +75,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(words: list[str]) -> Command:
-    """Twice where a training is wanted: the defaults of its flags depend on its task and preset. Those of backend and
-    policy are looked for in the words: without their defaults flags might not fit each other.
+    """Twice where a training is wanted: the defaults of its flags depend on its task, preset and recipe. Those of
+    backend and policy are looked for in the words: without their defaults flags might not fit each other.
     """
     is_training = words[:1] == ["train"]
     config = cpu(next(iter(TASKS)))
     command = _parse_with(words, _adapted(config, words) if is_training else config)
     if isinstance(command, Train):
-        command = _parse_with(words, _adapted(PRESETS[command.preset](command.task), words))
+        config, recipe = _adapted(PRESETS[command.preset](command.task), words), command.config.recipe
+        command = _parse_with(words, config if recipe is None else recipe_defaults(config, recipe))
     return command
 
 
@@ -107,6 +111,7 @@ def _parse_with(words: list[str], config: TrainConfig) -> Command:
     commands = (
         Annotated[Train, subcommand("train", default=Train(task=tyro.MISSING, config=config))]
         | Annotated[Suite, subcommand("suite")]
+        | Annotated[Diagnose, subcommand("diagnose")]
         | Annotated[Ablate, subcommand("ablate")]
         | Annotated[Sft, subcommand("sft", default=Sft(config=fine_tune))]
         | Annotated[Eval, subcommand("eval")]

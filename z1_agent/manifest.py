@@ -117,8 +117,9 @@ def open_manifest(
     for name, config in configs.items():
         given = json.loads(json.dumps(dataclasses.asdict(config)))
         before = manifest.planned.get(name)
-        if before is not None and before.config != given:
-            raise _other_settings(path, [f"{name}: {text}" for text in _differences(before.config, given)])
+        # A setting that a version before this did not have, and that is not used, is no difference.
+        if before is not None and (different := _differences(before.config, given)):
+            raise _other_settings(path, [f"{name}: {text}" for text in different])
         asked = num_seeds or (before.num_seeds if before is not None else 1)
         most = asked if before is None else max(asked, before.num_seeds)
         manifest.planned[name] = Planned(num_seeds=most, config=given)

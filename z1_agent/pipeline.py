@@ -26,6 +26,7 @@ from z1_agent.grpo import IterationLog, train_grpo
 from z1_agent.pi05 import pi05_nano
 from z1_agent.policy import Pi05Policy, PolicyConfig
 from z1_agent.presets import FineTuneConfig, TrainConfig
+from z1_agent.recipe import check_fixed, keep_recipe
 from z1_agent.recording import Films, film_policy
 from z1_agent.report import write_report
 from z1_agent.result import make_result, peak_memory
@@ -78,6 +79,7 @@ def _train(training: Training[TrainConfig]) -> dict[str, Any]:
     with training.stop.listen(training.console):
         if not run.result.exists():
             warn_of_other_commits(training)
+            keep_recipe(training.config, run)
             with SummaryWriter(run.events) as events:
                 if training.config.policy is None:
                     policy = _learn_from_demonstrations(training, events)
@@ -85,6 +87,7 @@ def _train(training: Training[TrainConfig]) -> dict[str, Any]:
                     policy = begin_trying(training.config).to(training.config.device)
                 before = _evaluation(training, policy, EVAL_SFT)
                 policy = _improve_by_trying(training, policy, events)
+                check_fixed(training.config, run)
                 after = _evaluation(training, policy, EVAL_RL)
             result = make_result(run, training.config, before, after)
             write_text(run.result, json.dumps(result, indent=1, allow_nan=False))

@@ -34,8 +34,9 @@ class TrainConfig:
     (an HDF5 file of v0.2, a LeRobot folder of v1.0); by default the expert is asked, sft.num_demos times with
     sft.demo_noise. demos_digest, demos_backend: which dataset that was, and what it was recorded on.
     backend: the embedded kitchen, or the official RoboCasa. policy: checkpoint to begin with instead of demonstrations
-    and SFT, a directory or a name on the Hugging Face hub; policy_digest: which one that was. device: where the network
-    computes, such as "cuda".
+    and SFT, a directory or a name on the Hugging Face hub; policy_digest: which one that was. recipe: what chooses the
+    modules (see recipe), the committed one of the task ("auto"), a file of `z1 diagnose`, or a folder with TASK.json;
+    recipe_digest: which one that was. device: where the network computes, such as "cuda".
 
     Raises ValueError for an unknown task, for counts below 1, and for images that the network's
     patches do not tile.
@@ -61,6 +62,8 @@ class TrainConfig:
     backend: Backend = "kitchen"
     policy: str | None = None
     policy_digest: Suppress[str | None] = None
+    recipe: str | None = None
+    recipe_digest: Suppress[str | None] = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:

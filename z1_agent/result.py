@@ -25,6 +25,7 @@ def make_result(run: Run, config: TrainConfig, before: Report, after: Report) ->
         "protocol": asdict(after.protocol),
         "protocol_hash": after.protocol_hash,
         "seed": config.seed,
+        "recipe_digest": config.recipe_digest,
         "sft": as_rate(before),
         "rl": as_rate(after),
         "paired": asdict(compare(before, after)),

@@ -4,6 +4,7 @@ config.json                    resolved configuration, command, commit and versi
                                where another one has gone on with it
 checkpoint/                    the present policy with the trainer's state
 sft/                           the policy after SFT; all that `z1 sft` is for
+recipe.json                    copy of the recipe that chose the modules, where there is one
 eval_sft.json  eval_rl.json    the two evaluations
 log.jsonl                      one line per stage, SFT round and GRPO iteration, with its times
 lock                           held by the process that trains here, with its process id
@@ -45,6 +46,7 @@ class Run:
         self.checkpoint, self.sft_checkpoint = path / "checkpoint", path / "sft"
         self.eval_sft, self.eval_rl = path / "eval_sft.json", path / "eval_rl.json"
         self.result, self.report = path / "result.json", path / "report.html"
+        self.recipe = path / "recipe.json"
         self.rollout_video, self.tree_video = path / "rollout.mp4", path / "tree.mp4"
         self.events = path / "tb"
         self._log, self._config = path / "log.jsonl", path / "config.json"

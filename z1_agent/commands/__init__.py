@@ -2,6 +2,7 @@
 
 train        demonstrations, SFT, evaluation, GRPO, evaluation
 suite        many tasks with several seeds, and one table
+diagnose     the signals that choose a task's recipe, and the recipe
 ablate       one factor of the recipe at a time, and what it is worth
 sft          a public or own policy, fine-tuned on a dataset
 export       a checkpoint in LeRobot's layout

@@ -13,6 +13,7 @@ from z1_agent.commands.work import INTERRUPTED, Work, console
 from z1_agent.console import StopRequest
 from z1_agent.manifest import open_manifest, read_manifest
 from z1_agent.presets import PRESETS, TrainConfig
+from z1_agent.recipe import recipe_defaults, with_recipe
 from z1_agent.suite import KIND, run_suite, suite_jobs
 from z1_agent.suite_report import lead_of
 from z1_agent.summary import summarise
@@ -32,7 +33,8 @@ class Suite:
     configuration. out: directory, by default runs/suite-PRESET. resume: go on with the suite in it. jobs: trainings at
     the same time, with one thread each where there are several. threads: of one training's physics, by default all
     cores. obs: what the policies see; image_px is read for "pixels" alone. iterations: of GRPO; eval_episodes: of each
-    final evaluation; both by default as the preset has them.
+    final evaluation; both by default as the preset has them. recipe: "auto" for the committed recipe of each task, or
+    a folder with a TASK.json for each.
     """
 
     tasks: tuple[str, ...] | None = None
@@ -46,6 +48,7 @@ class Suite:
     image_px: int = MIN_PX
     iterations: int | None = None
     eval_episodes: int | None = None
+    recipe: str | None = None
 
     def prepare(self, argv: Sequence[str]) -> Work:
         """Opens the suite's directory; the work is its trainings."""
@@ -85,7 +88,10 @@ class Suite:
     def _config(self, task: str) -> TrainConfig:
         config = PRESETS[self.preset](task)
         changes = {"obs": self.obs, "image_px": self.image_px} if self.obs == "pixels" else {}
-        return shortened(dataclasses.replace(config, **changes), self.iterations, self.eval_episodes)
+        config = dataclasses.replace(config, **changes)
+        if self.recipe is not None:
+            config = with_recipe(recipe_defaults(config, self.recipe))
+        return shortened(config, self.iterations, self.eval_episodes)
 
 
 def chosen_tasks(given: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from z1_agent.console import Stopped, StopRequest
 from z1_agent.dataset import with_dataset
 from z1_agent.pipeline import Training, train
 from z1_agent.presets import TrainConfig
+from z1_agent.recipe import with_recipe
 from z1_agent.report import paired_in_words
 from z1_agent.run import open_run
 from z1_agent.start import with_policy
@@ -45,7 +46,7 @@ class Train:
         check_device(self.config.device)
         asked = dataclasses.replace(self.config, task=self.task, seed=self.seed)
         check_backend(asked)
-        config = with_policy(with_dataset(asked))
+        config = with_recipe(with_policy(with_dataset(asked)))
         if config.obs == "pixels" and config.backend == "kitchen":
             doctor.draw_test_frame()
         out = self.out or Path("runs") / f"{config.task}-{self.preset}-{self.seed}"

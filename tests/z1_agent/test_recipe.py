@@ -1,0 +1,404 @@
+"""Recipes: what is measured, what follows from it, who may use it, and that it stays what it was until the end."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from z1_agent import pipeline
+from z1_agent import recipe as recipe_module
+from z1_agent.choice import Thresholds, choose
+from z1_agent.cli import main
+from z1_agent.commands import diagnose as diagnose_command
+from z1_agent.commands.suite import Suite
+from z1_agent.console import StopRequest
+from z1_agent.grpo import GrpoConfig
+from z1_agent.manifest import open_manifest
+from z1_agent.pipeline import Training, train
+from z1_agent.presets import TrainConfig, cpu, smoke
+from z1_agent.recipe import Modules, Recipe, RecipeError, parse_recipe, recipe_defaults, with_recipe
+from z1_agent.run import Run, open_run
+from z1_agent.sft import SftConfig
+from z1_agent.signals import (
+    Approach,
+    EarlyProgress,
+    Failures,
+    Probe,
+    Rate,
+    Signals,
+    Watched,
+    approach_of,
+    failures_of,
+)
+from z1_envs.kitchen.plans.plan import SCENE_VERSION
+from z1_envs.layout import SCENE
+
+TASK = "CloseDrawer"
+MODULES = Modules(
+    branching="tree",
+    schedule="phase",
+    trunk_start=4,
+    trunk_until=0.5,
+    reward="plain",
+    trainable="all",
+    learning_rate=1e-4,
+    vlm_rate_share=0.1,
+)
+RECIPE = Recipe(
+    task=TASK,
+    backend="kitchen",
+    obs="state",
+    scene_version=SCENE_VERSION,
+    modules=MODULES,
+    reasons=("Because.",),
+    signals={"sft": 0.5},
+    thresholds={},
+    diagnosis={"seed": 0},
+    origin={"commit": None},
+)
+# 40 of 100 by SFT; all reach, after 5 to 6 decisions; +2 of 100 in 10,000 steps is 0.2 % per 1,000.
+SIGNALS = Signals(
+    sees="state",
+    sft=Rate(successes=40, episodes=100),
+    approach=Approach(reached=Rate(successes=100, episodes=100), early=5.0, median=5.5, late=6.0),
+    failures=Failures(never_reached=0, reached_and_failed=30, grasped_and_lost=20, unfinished=10),
+    early=EarlyProgress(
+        iterations=5,
+        gained=5,
+        lost=3,
+        episodes=100,
+        env_steps=10_000,
+        cpu_seconds=30.0,
+        dead=20,
+        mixed=50,
+        all_success=10,
+    ),
+)
+STATE_RATE, PIXEL_RATE = Rate(successes=60, episodes=100), Rate(successes=20, episodes=100)
+
+
+def chosen(**changes: Any) -> Modules:
+    return choose(dataclasses.replace(SIGNALS, **changes), GrpoConfig(), Thresholds()).modules
+
+
+def approach(reached: int, early: float | None, late: float | None) -> Approach:
+    return Approach(reached=Rate(successes=reached, episodes=100), early=early, median=early, late=late)
+
+
+def early(**changes: int) -> EarlyProgress:
+    return dataclasses.replace(SIGNALS.early, **changes)
+
+
+def put(path: Path, recipe: Recipe = RECIPE) -> str:
+    path.write_text(recipe.to_json(), encoding="utf-8")
+    return str(path)
+
+
+def test_progress_is_success_per_cost() -> None:
+    measured = SIGNALS.early
+    assert measured.gain == pytest.approx(0.02)  # (5 - 3) / 100
+    assert measured.per_1000_steps == pytest.approx(0.002)  # 0.02 / 10
+    assert measured.per_cpu_minute == pytest.approx(0.04)  # 0.02 / 0.5 min
+    assert measured.all_success_share == 0.125  # 10 / 80
+    # Six of six discordant episodes lost: p = 2 / 2^6 = 0.031. Five of five: 2 / 2^5 = 0.0625.
+    assert early(gained=0, lost=6).is_worse
+    assert not early(gained=0, lost=5).is_worse
+    assert not early(gained=6, lost=0).is_worse
+
+
+def test_the_rules_by_hand() -> None:
+    assert chosen() == Modules(
+        branching="tree",  # 5 >= 4 decisions, 60 of 60 failures come late
+        schedule="linear",  # the quarters are 1 < 2 apart
+        trunk_start=5,
+        trunk_until=0.5,
+        reward="decay",  # 12.5 % of groups succeed as a whole
+        trainable="action_expert",
+        learning_rate=2e-4,
+        vlm_rate_share=1.0,
+    )
+
+
+def test_groups_share_what_is_reached_reliably() -> None:
+    assert chosen(approach=approach(79, 5.0, 6.0)).branching == "flat"
+    assert chosen(approach=approach(80, 5.0, 6.0)).branching == "tree"
+    assert chosen(approach=approach(0, None, None)).branching == "flat"
+    assert chosen(approach=approach(100, 0.9, 6.0)).branching == "flat"  # nothing before the first decision
+    short = chosen(approach=approach(100, 3.9, 4.0))
+    assert (short.branching, short.trunk_start) == ("trunk", 3)
+    # 40 of 70 failures never reach: 43 % come late, below a half.
+    astray = Failures(never_reached=40, reached_and_failed=30, grasped_and_lost=0, unfinished=0)
+    assert chosen(failures=astray).branching == "trunk"
+
+
+def test_groups_part_on_their_own_where_approaches_differ() -> None:
+    assert chosen(approach=approach(100, 4.0, 6.0)).schedule == "phase"
+    unsure = chosen(approach=approach(90, 4.0, 6.0))
+    assert (unsure.schedule, unsure.trunk_until) == ("linear", 0.2)
+
+
+def test_rewards_decay_where_whole_groups_succeed() -> None:
+    assert chosen(early=early(dead=22, mixed=50, all_success=8)).reward == "decay"  # 8 of 80
+    assert chosen(early=early(dead=23, mixed=50, all_success=7)).reward == "plain"
+
+
+def test_all_of_the_network_learns_where_perception_limits() -> None:
+    astray = Failures(never_reached=30, reached_and_failed=30, grasped_and_lost=0, unfinished=0)
+    stuck = early(gained=0, lost=0)
+    joint = chosen(failures=astray, early=stuck)
+    assert (joint.trainable, joint.vlm_rate_share) == ("all", 0.1)
+    assert chosen(early=stuck).trainable == "action_expert"  # failures come late
+    assert chosen(failures=astray).trainable == "action_expert"  # progress is fast
+    assert chosen(failures=astray, early=stuck, sft=Rate(successes=50, episodes=100)).trainable == "action_expert"
+
+
+def test_the_probe_decides_for_a_policy_that_sees_pixels() -> None:
+    probe = Probe(state=STATE_RATE, pixels=PIXEL_RATE)  # Wilson: 50 % to 69 %, and 13 % to 29 %
+    assert probe.gap == pytest.approx(0.4)
+    assert chosen(sees="pixels", probe=probe).trainable == "all"
+    assert chosen(sees="state", probe=probe).trainable == "action_expert"
+    unclear = Probe(state=Rate(successes=6, episodes=10), pixels=Rate(successes=3, episodes=10))
+    assert unclear.gap == pytest.approx(0.3)
+    assert chosen(sees="pixels", probe=unclear).trainable == "action_expert"
+
+
+def test_the_rate_is_halved_where_early_training_did_harm() -> None:
+    assert chosen(early=early(gained=0, lost=6)).learning_rate == 1e-4
+
+
+def test_thresholds_are_settings() -> None:
+    rules = Thresholds(shared_reach=1.0, decay_groups=0.2)
+    modules = choose(dataclasses.replace(SIGNALS, approach=approach(99, 5.0, 6.0)), GrpoConfig(), rules).modules
+    assert (modules.branching, modules.reward) == ("flat", "plain")
+
+
+def scene_of(looks: int, lanes: int, **parts: Any) -> np.ndarray:
+    scene = np.zeros((looks, lanes, SCENE.width), dtype=np.float32)
+    scene[..., SCENE["goal_from_target"]] = 1.0
+    for name, values in parts.items():
+        scene[..., SCENE[name]] = values
+    return scene
+
+
+def test_failures_by_how_far_they_came() -> None:
+    # Doors, three looks: never there; there; opened by 0.5 and left at once; opened by 0.5 and held; 0.5, then 0.2.
+    joint = np.array([[0, 0, 0, 0, 0], [0, 0.05, 0.5, 0.5, 0.5], [0, 0, 0.5, 0.5, 0.2]])
+    scene = scene_of(3, 6, fixture_joints=0)
+    scene[:, :5, SCENE["fixture_joints"].start] = joint
+    there = np.array([[0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1]], dtype=bool)
+    success = np.array([0, 0, 0, 0, 0, 1], dtype=bool)
+    watched = Watched(manipulating=there, scene=scene, success=success)
+    assert failures_of(watched) == Failures(never_reached=1, reached_and_failed=1, grasped_and_lost=2, unfinished=1)
+    # Five of six reach, all of them before the look after one decision.
+    assert approach_of(watched) == Approach(reached=Rate(successes=5, episodes=6), early=1.0, median=1.0, late=1.0)
+
+
+def test_objects_are_lost_where_they_fall_but_not_where_they_belong() -> None:
+    # Heights over the start: lifted and dropped, lifted and held, dropped at the goal, never up; and no object at all.
+    height = np.array([[0, 0, 0, 0, 0], [0.1, 0.1, 0.1, 0.02, 0.1], [0, 0.1, 0, 0, 0]])
+    scene = scene_of(3, 5)
+    scene[..., SCENE["target_from_eef"].stop - 1] = height
+    scene[:, :4, SCENE["grasp"]] = 0.05
+    scene[-1, 2, SCENE["goal_from_target"]] = [0.06, 0.06, 1.0]  # 0.085 m < 0.1 m away, sideways
+    there = np.ones((3, 5), dtype=bool)
+    watched = Watched(manipulating=there, scene=scene, success=np.zeros(5, dtype=bool))
+    assert failures_of(watched) == Failures(never_reached=0, reached_and_failed=2, grasped_and_lost=1, unfinished=2)
+
+
+def test_a_machine_that_was_switched_back_is_lost() -> None:
+    scene = scene_of(3, 2)
+    scene[1, :, SCENE["latch"]] = 1
+    scene[2, 1, SCENE["latch"]] = 1
+    watched = Watched(manipulating=np.ones((3, 2), dtype=bool), scene=scene, success=np.zeros(2, dtype=bool))
+    assert failures_of(watched) == Failures(never_reached=0, reached_and_failed=0, grasped_and_lost=1, unfinished=1)
+
+
+def test_a_recipe_is_read_as_it_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.json"
+    put(file)
+    read = parse_recipe(file.read_text(), file)
+    assert read == RECIPE
+    assert read.digest == RECIPE.digest
+    other = dataclasses.replace(RECIPE, modules=dataclasses.replace(MODULES, trunk_start=3))
+    assert other.digest != RECIPE.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace('"trunk_start": 4', '"trunk_start": 3'), "was edited: it says digest"),
+        (lambda text: text[: len(text) // 2], "no recipe of this program"),
+        (lambda text: "[]", "no recipe of this program"),
+        (lambda text: text.replace('"format": 1', '"format": 2'), "format 2, this program reads 1"),
+        (lambda text: text.replace("trunk_start", "trunk_begin"), "no recipe of this program"),
+    ],
+)
+def test_damaged_recipes_are_refused(tmp_path: Path, change: Any, words: str) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text(change(RECIPE.to_json()))
+    with pytest.raises(RecipeError, match=words):
+        recipe_defaults(cpu(TASK), str(file))
+
+
+def test_a_recipe_becomes_the_settings(tmp_path: Path) -> None:
+    config = with_recipe(recipe_defaults(cpu(TASK), put(tmp_path / "recipe.json")))
+    assert Modules.of(config) == MODULES
+    assert (config.recipe, config.recipe_digest) == (str(tmp_path / "recipe.json"), RECIPE.digest)
+    default = cpu(TASK)
+    same = dataclasses.replace(config, recipe=None, recipe_digest=None)
+    assert Modules.of(default).applied(same) == default  # nothing else has changed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"backend": "robocasa"}, "diagnosed with backend 'robocasa', this is 'kitchen'"),
+        ({"obs": "pixels"}, "diagnosed with obs 'pixels', this is 'state'"),
+        ({"scene_version": SCENE_VERSION - 1}, f"scene version {SCENE_VERSION - 1}, this is {SCENE_VERSION}"),
+        ({"task": "OpenDrawer"}, f"is the recipe of OpenDrawer, this is {TASK}; .*z1 diagnose {TASK}"),
+    ],
+)
+def test_a_recipe_for_something_else_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    given = put(tmp_path / "recipe.json", dataclasses.replace(RECIPE, **change))
+    with pytest.raises(RecipeError, match=words):
+        with_recipe(recipe_defaults(cpu(TASK), given))
+
+
+def test_settings_by_hand_may_not_contradict_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given, out = put(tmp_path / "recipe.json"), tmp_path / "run"
+    words = ["train", TASK, "--preset", "smoke", "--recipe", given, "--out", str(out)]
+    assert main([*words, "--grpo.branching", "flat", "--grpo.trunk.start", "4"]) == 2
+    said = capsys.readouterr().err
+    assert "chooses grpo.branching = 'tree', not 'flat': leave out either that setting or --recipe" in said
+    assert not out.exists()
+
+
+def test_auto_says_where_none_is_committed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe_module, "COMMITTED", tmp_path)
+    assert main(["train", TASK, "--recipe", "auto", "--out", str(tmp_path / "run")]) == 2
+    assert f"no recipe is committed for {TASK}; make one with: z1 diagnose {TASK}" in capsys.readouterr().err
+    assert main(["suite", "--tasks", TASK, "--recipe", "auto", "--out", str(tmp_path / "suite")]) == 2
+    assert f"z1 diagnose {TASK}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_suite_takes_the_recipe_of_each_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe_module, "COMMITTED", tmp_path)
+    put(tmp_path / f"{TASK}.json")
+    config = Suite(recipe="auto", iterations=3)._config(TASK)
+    assert (Modules.of(config), config.recipe, config.grpo.num_iterations) == (MODULES, "auto", 3)
+    with pytest.raises(RecipeError, match="no recipe is committed for OpenDrawer"):
+        Suite(recipe="auto")._config("OpenDrawer")
+
+
+def test_the_committed_recipes_fit_their_tasks() -> None:
+    for file in recipe_module.COMMITTED.glob("*.json"):
+        with_recipe(recipe_defaults(cpu(file.stem), recipe_module.AUTO))
+
+
+def test_a_suite_of_before_there_were_recipes_goes_on(tmp_path: Path) -> None:
+    configs = {TASK: cpu(TASK)}
+    options = {"num_seeds": 1, "command": ["z1"], "resume": True}
+    manifest = open_manifest(tmp_path, "suite", "cpu", configs, **options | {"resume": False})
+    for name in ("recipe", "recipe_digest"):
+        del manifest.planned[TASK].config[name]
+    manifest.write()
+    manifest.let_go()
+    assert open_manifest(tmp_path, "suite", "cpu", configs, **options).planned[TASK].num_seeds == 1
+
+
+def tiny(task: str) -> TrainConfig:
+    return dataclasses.replace(
+        smoke(task),
+        horizon=40,
+        sft=SftConfig(num_demos=2, batch_size=8, steps_per_round=4, max_rounds=1),
+        grpo=GrpoConfig(num_iterations=2, num_groups=2, group_size=2, minibatch_size=16),
+        validation_episodes=2,
+        eval_episodes=4,
+        checkpoint_every=1,
+    )
+
+
+class ChangesTheRecipe(StopRequest):
+    """Once GRPO has begun, somebody writes down another recipe."""
+
+    def __init__(self, run: Run, file: Path) -> None:
+        self._run, self._file = run, file
+
+    @property
+    def made(self) -> bool:
+        if any(line["stage"] == "rl" for line in self._run.log()):
+            put(self._file, dataclasses.replace(RECIPE, reasons=("It worked.",)))
+        return False
+
+
+@pytest.fixture(scope="module")
+def disputed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, TrainConfig, Path]:
+    """A training whose recipe was changed while it ran."""
+    folder = tmp_path_factory.mktemp("recipe")
+    file = folder / "mine.json"
+    config = with_recipe(recipe_defaults(tiny(TASK), put(file)))
+    run = open_run(folder / "run", config, preset="smoke", command=["z1"], resume=False)
+    with pytest.raises(RecipeError, match=r"has changed since training began .* fixed before the final evaluation"):
+        train(Training(run, config, Console(quiet=True), ChangesTheRecipe(run, file), 1))
+    return run, config, file
+
+
+def test_no_final_evaluation_by_a_changed_recipe(
+    disputed: tuple[Run, TrainConfig, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config, file = disputed
+    monkeypatch.setattr(pipeline, "_film", lambda _training: None)  # seconds, and not the matter here
+    assert not run.eval_rl.exists()
+    assert not run.result.exists()
+    assert parse_recipe(run.recipe.read_text(), run.recipe) == RECIPE
+    assert run.about()["config"]["recipe_digest"] == RECIPE.digest
+    # The copy is watched as well.
+    put(file)
+    kept = run.recipe.read_text()
+    for spoil, words in ((lambda: run.recipe.unlink(), "is gone"), (lambda: put(run.recipe, edited()), "has ")):
+        spoil()
+        again = open_run(run.path, config, preset="smoke", command=["z1"], resume=True)
+        with pytest.raises(RecipeError, match=words):
+            train(Training(again, config, Console(quiet=True), StopRequest(), 1))
+        assert not run.eval_rl.exists()
+        run.recipe.write_text(kept)
+    # With the old one back the run goes on, and its result says by which recipe.
+    again = open_run(run.path, config, preset="smoke", command=["z1"], resume=True)
+    result = train(Training(again, config, Console(quiet=True), StopRequest(), 1))
+    assert result["recipe_digest"] == RECIPE.digest
+
+
+def edited() -> Recipe:
+    return dataclasses.replace(RECIPE, diagnosis={"seed": 1})
+
+
+def test_diagnose_measures_chooses_and_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnose_command, "PRESETS", {"smoke": tiny})
+    words = ["diagnose", TASK, "--preset", "smoke", "--out", str(tmp_path), "--episodes", "5", "--iterations", "2"]
+    assert main([*words, "--threads", "1", "--rules.tree-decisions", "2"]) == 0
+    file = tmp_path / "recipe.json"
+    recipe = parse_recipe(file.read_text(), file)
+    assert recipe.digest in capsys.readouterr().out
+    assert len(recipe.reasons) == 5
+    assert recipe.thresholds["tree_decisions"] == 2
+    signals = recipe.signals
+    assert signals["sft"]["episodes"] == signals["early"]["episodes"] == 5
+    assert sum(signals["failures"].values()) == 5 - signals["sft"]["successes"]
+    # Flat groups: 2 iterations of 2 groups of 2, of at most 40 steps.
+    assert sum(signals["early"][kind] for kind in ("dead", "mixed", "all_success")) == 4
+    assert 0 < signals["early"]["env_steps"] <= 2 * 4 * 40
+    assert Modules.of(with_recipe(recipe_defaults(smoke(TASK), str(file)))) == recipe.modules
+    before = file.read_text()
+    assert main(words) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert file.read_text() == before
+    assert json.loads(before)["format"] == 1

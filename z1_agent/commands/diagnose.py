@@ -1,0 +1,92 @@
+"""`z1 diagnose`: what decides a task's recipe is measured, and the recipe is written."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from z1_agent import doctor
+from z1_agent.choice import Thresholds, choose
+from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, make_directory
+from z1_agent.commands.work import Work, console
+from z1_agent.diagnose import Diagnosis, measure
+from z1_agent.presets import PRESETS
+from z1_agent.recipe import RECIPE_FILE, Recipe
+from z1_agent.run import RunError, origin, write_text
+from z1_envs.canvas import MIN_PX
+from z1_envs.kitchen.env import BACKEND, ObsMode
+from z1_envs.kitchen.plans.plan import SCENE_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnose:
+    """Measure a task on the embedded kitchen, choose the modules of its training, and write them to OUT/recipe.json,
+    for `z1 train TASK --recipe OUT/recipe.json`. Begins anew each time; nothing is left where it is stopped.
+
+    preset: of the training to be decided. seed: of SFT, GRPO and the episodes watched. out: directory, by default
+    runs/diagnose-TASK-PRESET-SEED. obs: what the policy sees; image_px is read for pixels alone. episodes: watched, of
+    each policy. iterations: of early GRPO. probe_pixels: do SFT a second time from pixels (with --obs pixels: from
+    privileged state), to see whether perception limits; that takes minutes. threads: of the physics, by default all
+    cores. rules: where the choice changes its mind; the paper publishes no such numbers.
+    """
+
+    task: Positional[str]
+    preset: Literal["cpu", "smoke"] = "cpu"
+    seed: int = 0
+    out: Path | None = None
+    obs: ObsMode = "state"
+    image_px: int = MIN_PX
+    episodes: int = 128
+    iterations: int = 10
+    probe_pixels: bool = False
+    threads: int | None = None
+    rules: Thresholds = field(default_factory=Thresholds)
+
+    def prepare(self, argv: Sequence[str]) -> Work:
+        """Checks all, and makes the directory; the work is the measuring."""
+        flags = {"--episodes": self.episodes, "--iterations": self.iterations, "--threads": self.threads}
+        for flag, number in flags.items():
+            check_at_least_1(flag, number)
+        check_not_negative("--seed", self.seed)
+        config = replace(PRESETS[self.preset](self.task), seed=self.seed, obs=self.obs, image_px=self.image_px)
+        out = self.out or Path("runs") / f"diagnose-{config.task}-{self.preset}-{self.seed}"
+        file = out / RECIPE_FILE
+        if file.exists():
+            raise RunError(f"{file} is there already: remove it, or give another --out")
+        if self.probe_pixels or self.obs == "pixels":
+            doctor.draw_test_frame()
+        make_directory(out)
+        diagnosis = Diagnosis(
+            config=config,
+            episodes=self.episodes,
+            iterations=self.iterations,
+            with_probe=self.probe_pixels,
+            num_threads=self.threads,
+        )
+        how = {"command": shlex.join(["z1", *argv]), "preset": self.preset, "seed": self.seed}
+
+        def work() -> int:
+            signals = measure(diagnosis, console)
+            choice = choose(signals, config.grpo, self.rules)
+            recipe = Recipe(
+                task=config.task,
+                backend=BACKEND,
+                obs=config.obs,
+                scene_version=SCENE_VERSION,
+                modules=choice.modules,
+                reasons=choice.reasons,
+                signals=signals.to_json(),
+                thresholds=asdict(self.rules),
+                diagnosis=how | {"episodes": self.episodes, "iterations": self.iterations},
+                origin=origin(),
+            )
+            write_text(file, recipe.to_json())
+            for reason in choice.reasons:
+                console.print(reason)
+            console.print(f"Recipe {recipe.digest}: {file}")
+            return 0
+
+        return work
