@@ -379,6 +379,24 @@ def edited() -> Recipe:
     return dataclasses.replace(RECIPE, diagnosis={"seed": 1})
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--episodes", "0"], "--episodes must be at least 1, got 0"),
+        (["--iterations", "0"], "--iterations must be at least 1, got 0"),
+        (["--seed", "-1"], "--seed must not be negative"),
+        (["--probe-pixels", "--image-px", "50"], "image_px must be a multiple of 16"),
+    ],
+)
+def test_diagnose_refuses_at_the_door(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+) -> None:
+    out = tmp_path / "out"
+    assert main(["diagnose", TASK, "--out", str(out), *flags]) == 2
+    assert words in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_diagnose_measures_chooses_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,6 @@ from z1_agent.diagnose import Diagnosis, measure
 from z1_agent.presets import PRESETS
 from z1_agent.recipe import RECIPE_FILE, Recipe
 from z1_agent.run import RunError, origin, write_text
-from z1_envs.canvas import MIN_PX
 from z1_envs.kitchen.env import BACKEND, ObsMode
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
 
@@ -27,10 +26,10 @@ class Diagnose:
     for `z1 train TASK --recipe OUT/recipe.json`. Begins anew each time; nothing is left where it is stopped.
 
     preset: of the training to be decided. seed: of SFT, GRPO and the episodes watched. out: directory, by default
-    runs/diagnose-TASK-PRESET-SEED. obs: what the policy sees; image_px is read for pixels alone. episodes: watched, of
-    each policy. iterations: of early GRPO. probe_pixels: do SFT a second time from pixels (with --obs pixels: from
-    privileged state), to see whether perception limits; that takes minutes. threads: of the physics, by default all
-    cores. rules: where the choice changes its mind; the paper publishes no such numbers.
+    runs/diagnose-TASK-PRESET-SEED. obs: what the policy sees; image_px is read for pixels, those of the probe too.
+    episodes: watched, of each policy. iterations: of early GRPO. probe_pixels: do SFT a second time from pixels (with
+    --obs pixels: from privileged state), to see whether perception limits; that takes minutes. threads: of the physics,
+    by default all cores. rules: where the choice changes its mind; the paper publishes no such numbers.
     """
 
     task: Positional[str]
@@ -38,7 +37,7 @@ class Diagnose:
     seed: int = 0
     out: Path | None = None
     obs: ObsMode = "state"
-    image_px: int = MIN_PX
+    image_px: int = 64
     episodes: int = 128
     iterations: int = 10
     probe_pixels: bool = False
@@ -57,6 +56,7 @@ class Diagnose:
         if file.exists():
             raise RunError(f"{file} is there already: remove it, or give another --out")
         if self.probe_pixels or self.obs == "pixels":
+            replace(config, obs="pixels")  # refuses images that the network's patches do not tile
             doctor.draw_test_frame()
         make_directory(out)
         diagnosis = Diagnosis(
@@ -66,7 +66,12 @@ class Diagnose:
             with_probe=self.probe_pixels,
             num_threads=self.threads,
         )
-        how = {"command": shlex.join(["z1", *argv]), "preset": self.preset, "seed": self.seed}
+        how = {
+            "command": shlex.join(["z1", *argv]),
+            "preset": self.preset,
+            "seed": self.seed,
+            "image_px": self.image_px,
+        }
 
         def work() -> int:
             signals = measure(diagnosis, console)
