@@ -111,8 +111,8 @@ def _schedule(
             "linear",
             thresholds.until_sure,
             (
-                f"The trunk shrinks to 0 over {thresholds.until_sure:.0%} of training: nearly all episodes reach, after "
-                f"about as many decisions."
+                f"The trunk shrinks to 0 over {thresholds.until_sure:.0%} of training: nearly all episodes reach, "
+                f"after about as many decisions."
             ),
         )
     return (
