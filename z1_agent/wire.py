@@ -99,8 +99,9 @@ def _scalar(value: dict[Any, Any]) -> np.generic:
     try:
         if dtype.kind in "iu" and not np.iinfo(dtype).min <= int(data) <= np.iinfo(dtype).max:
             raise OverflowError  # before numpy 2 it would wrap around
-        return dtype.type(data)
-    except (ValueError, OverflowError) as error:
+        with np.errstate(over="raise"):
+            return dtype.type(data)
+    except (ValueError, OverflowError, FloatingPointError) as error:
         raise _RefusedError(f"{str(value[b'data'])[:80]!r} is no {dtype}") from error
 
 

@@ -341,9 +341,16 @@ def test_only_loopback_goes_unwarned() -> None:
             assert is_loopback(listening) == expected, host
 
 
+def deaf() -> None:
+    """As a script's background jobs are born."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def test_ctrl_c_ends_it_while_a_client_is_there(saved: Path, observation) -> None:
     words = [*RUN_Z1, "serve", str(saved), "--port", "0", "--host", "0.0.0.0"]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=deaf
+    ) as process:
         assert process.stdout is not None
         warning, ready = process.stdout.readline(), process.stdout.readline()
         assert "anybody who reaches port" in warning

@@ -83,6 +83,7 @@ class Bomb:
         (array_map(data="text"), "needs exactly __ndarray__, data (bytes)"),
         ({b"__ndarray__": True}, "needs exactly __ndarray__"),
         ({b"__npgeneric__": True, b"data": 300, b"dtype": "|u1"}, "'300' is no uint8"),
+        ({b"__npgeneric__": True, b"data": 1e300, b"dtype": "<f4"}, "'1e+300' is no float32"),
         ({b"__npgeneric__": True, b"data": "x", b"dtype": "<f4"}, "'x' is no float32"),
         ({b"__npgeneric__": True, b"data": [1], b"dtype": "<f4"}, "a number or text"),
         ([0] * 1025, "not msgpack as openpi-client writes it"),

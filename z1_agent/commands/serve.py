@@ -1,5 +1,6 @@
 """`z1 serve`: a checkpoint for clients of openpi."""
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ class Serve:
                 )
             where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             console.print(f"Serving {self.checkpoint} ({loaded.task}) on ws://{where}; Ctrl-C ends it.", markup=False)
+            # A shell script's background job is born deaf to Ctrl-C, and Python leaves it so.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             try:
                 server.run()
             except KeyboardInterrupt:
