@@ -12,47 +12,46 @@ DEAD = "paligemma_with_expert.gemma_expert.lm_head.weight"
 TIED_HEAD = "paligemma_with_expert.paligemma.lm_head.weight"
 LEROBOT_PREFIX = "model."
 
+
+def _compiled(*rules: tuple[str, str]) -> list[tuple[re.Pattern[str], str]]:
+    return [(re.compile(pattern), replacement) for pattern, replacement in rules]
+
+
 # Checked in order; the first pattern that matches the whole name wins. A converted checkpoint holds the token
 # embedding under the name of the output head it is tied to; where both are there they are the same tensor.
-_RULES = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"paligemma_with_expert\.paligemma\.lm_head\.weight", r"embedding.weight"),
-        (
-            r"paligemma_with_expert\.paligemma\.model\.language_model\.embed_tokens\.weight",
-            r"embedding.weight",
-        ),
-        (r"paligemma_with_expert\.paligemma\.model\.language_model\.(.+)", r"vlm.\1"),
-        (r"paligemma_with_expert\.gemma_expert\.model\.(.+)", r"expert.\1"),
-        (r"paligemma_with_expert\.paligemma\.model\.multi_modal_projector\.linear\.(.+)", r"projector.\1"),
-        (r"paligemma_with_expert\.paligemma\.model\.vision_tower\.vision_model\.(.+)", r"vision.\1"),
-        (r"((?:action_in|action_out)_proj\..+|(?:time_mlp_in|time_mlp_out)\..+)", r"\1"),
-    )
-]
+_RULES = _compiled(
+    (r"paligemma_with_expert\.paligemma\.lm_head\.weight", r"embedding.weight"),
+    (
+        r"paligemma_with_expert\.paligemma\.model\.language_model\.embed_tokens\.weight",
+        r"embedding.weight",
+    ),
+    (r"paligemma_with_expert\.paligemma\.model\.language_model\.(.+)", r"vlm.\1"),
+    (r"paligemma_with_expert\.gemma_expert\.model\.(.+)", r"expert.\1"),
+    (r"paligemma_with_expert\.paligemma\.model\.multi_modal_projector\.linear\.(.+)", r"projector.\1"),
+    (r"paligemma_with_expert\.paligemma\.model\.vision_tower\.vision_model\.(.+)", r"vision.\1"),
+    (r"((?:action_in|action_out)_proj\..+|(?:time_mlp_in|time_mlp_out)\..+)", r"\1"),
+)
 
 # What lerobot's loader renames and skips.
 _LEROBOT_TIME = re.compile(r"^action_time_mlp_(in|out)\.")
 _LEROBOT_SKIPPED = ("state_proj.",)
 
-_PARTS = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"^vision\.embeddings\.patch_embedding\.", r"vision.patch."),
-        (r"^vision\.embeddings\.position_embedding\.weight$", r"vision.position"),
-        (r"^vision\.encoder\.layers\.", r"vision.layers."),
-        (r"^vision\.post_layernorm\.", r"vision.norm."),
-        (r"\.mlp\.fc1\.", r".up."),
-        (r"\.mlp\.fc2\.", r".down."),
-        (r"\.layer_norm1\.|\.input_layernorm\.", r".attention_norm."),
-        (r"\.layer_norm2\.|\.post_attention_layernorm\.", r".mlp_norm."),
-        (r"\.self_attn\.([qkv])_proj\.", r".attention.\1."),
-        (r"\.self_attn\.(?:o|out)_proj\.", r".attention.out."),
-        (r"\.mlp\.(gate|up|down)_proj\.", r".mlp.\1."),
-        (r"\.dense\.", r".modulation."),
-        (r"^action_(in|out)_proj\.", r"action_\1."),
-        (r"^time_mlp_(in|out)\.", r"time_\1."),
-    )
-]
+_PARTS = _compiled(
+    (r"^vision\.embeddings\.patch_embedding\.", r"vision.patch."),
+    (r"^vision\.embeddings\.position_embedding\.weight$", r"vision.position"),
+    (r"^vision\.encoder\.layers\.", r"vision.layers."),
+    (r"^vision\.post_layernorm\.", r"vision.norm."),
+    (r"\.mlp\.fc1\.", r".up."),
+    (r"\.mlp\.fc2\.", r".down."),
+    (r"\.layer_norm1\.|\.input_layernorm\.", r".attention_norm."),
+    (r"\.layer_norm2\.|\.post_attention_layernorm\.", r".mlp_norm."),
+    (r"\.self_attn\.([qkv])_proj\.", r".attention.\1."),
+    (r"\.self_attn\.(?:o|out)_proj\.", r".attention.out."),
+    (r"\.mlp\.(gate|up|down)_proj\.", r".mlp.\1."),
+    (r"\.dense\.", r".modulation."),
+    (r"^action_(in|out)_proj\.", r"action_\1."),
+    (r"^time_mlp_(in|out)\.", r"time_\1."),
+)
 
 _BACK_TOPS = (
     ("vlm.", "paligemma_with_expert.paligemma.model.language_model."),
@@ -64,32 +63,26 @@ _BACK_TOPS = (
     ("time_in.", "time_mlp_in."),
     ("time_out.", "time_mlp_out."),
 )
-_BACK_VISION = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"^patch\.", r"embeddings.patch_embedding."),
-        (r"^position$", r"embeddings.position_embedding.weight"),
-        (r"^layers\.", r"encoder.layers."),
-        (r"^norm\.", r"post_layernorm."),
-        (r"\.up\.", r".mlp.fc1."),
-        (r"\.down\.", r".mlp.fc2."),
-        (r"\.attention_norm\.", r".layer_norm1."),
-        (r"\.mlp_norm\.", r".layer_norm2."),
-        (r"\.attention\.out\.", r".self_attn.out_proj."),
-        (r"\.attention\.([qkv])\.", r".self_attn.\1_proj."),
-    )
-]
-_BACK_GEMMA = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\.attention_norm\.", r".input_layernorm."),
-        (r"\.mlp_norm\.", r".post_attention_layernorm."),
-        (r"\.attention\.out\.", r".self_attn.o_proj."),
-        (r"\.attention\.([qkv])\.", r".self_attn.\1_proj."),
-        (r"\.mlp\.(gate|up|down)\.", r".mlp.\1_proj."),
-        (r"(^|\.)modulation\.", r"\1dense."),
-    )
-]
+_BACK_VISION = _compiled(
+    (r"^patch\.", r"embeddings.patch_embedding."),
+    (r"^position$", r"embeddings.position_embedding.weight"),
+    (r"^layers\.", r"encoder.layers."),
+    (r"^norm\.", r"post_layernorm."),
+    (r"\.up\.", r".mlp.fc1."),
+    (r"\.down\.", r".mlp.fc2."),
+    (r"\.attention_norm\.", r".layer_norm1."),
+    (r"\.mlp_norm\.", r".layer_norm2."),
+    (r"\.attention\.out\.", r".self_attn.out_proj."),
+    (r"\.attention\.([qkv])\.", r".self_attn.\1_proj."),
+)
+_BACK_GEMMA = _compiled(
+    (r"\.attention_norm\.", r".input_layernorm."),
+    (r"\.mlp_norm\.", r".post_attention_layernorm."),
+    (r"\.attention\.out\.", r".self_attn.o_proj."),
+    (r"\.attention\.([qkv])\.", r".self_attn.\1_proj."),
+    (r"\.mlp\.(gate|up|down)\.", r".mlp.\1_proj."),
+    (r"(^|\.)modulation\.", r"\1dense."),
+)
 
 
 def from_openpi(name: str) -> str | None:
