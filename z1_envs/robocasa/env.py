@@ -17,7 +17,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from z1_envs.actions import ActionCheck
-from z1_envs.layout import ACTION, CAMERAS, STATES
+from z1_envs.layout import ACTION, CAMERAS, STATE_KEYS, STATES
 from z1_envs.robocasa import preflight
 from z1_envs.robocasa.film import FilmCamera
 from z1_envs.robocasa.official import choose_fixture, make_official
@@ -33,14 +33,10 @@ _MAX_DRAWS = 20  # scenes drawn for one start before giving up
 
 # Part of layout.STATE and STATE_25 → RoboCasa's observation. Quaternions are xyzw in both.
 _STATE_KEYS = {
+    **STATE_KEYS,
     "eef_position_world": "robot0_eef_pos",
     "eef_quaternion_world": "robot0_eef_quat",
     "gripper_qvel": "robot0_gripper_qvel",
-    "base_position": "robot0_base_pos",
-    "base_quaternion": "robot0_base_quat",
-    "eef_position": "robot0_base_to_eef_pos",
-    "eef_quaternion": "robot0_base_to_eef_quat",
-    "gripper_qpos": "robot0_gripper_qpos",
 }
 
 
