@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from z1_envs.kitchen.env import KitchenVectorEnv
-from z1_envs.kitchen.physics import default_threads
+from z1_envs.processes import num_cores
 from z1_envs.tasks import TASKS, get_task
 
 NUM_LANES, NUM_ROUNDS = 8, 6
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
     backend = os.environ.get("MUJOCO_GL") or "default"
-    machine = f"{platform.machine()}, {default_threads()} cores, MuJoCo {version('mujoco')}, OpenGL {backend}"
+    machine = f"{platform.machine()}, {num_cores()} cores, MuJoCo {version('mujoco')}, OpenGL {backend}"
     print(f"Three cameras per lane on {machine}")
     heads = "".join(f"{f'{px} px, ms':>12}{'/ step':>8}" for px in SIZES)
     print(f"{'task':24}{'step, ms':>10}{heads}")

@@ -17,7 +17,7 @@ import mujoco
 import numpy as np
 
 from z1_envs.kitchen.env import KitchenVectorEnv
-from z1_envs.kitchen.physics import default_threads
+from z1_envs.processes import num_cores
 from z1_envs.tasks import TASKS, get_task
 
 GROUP_SIZE = 8
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--resets", type=int, default=2000, help="per task")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
-    machine = f"{platform.machine()}, {default_threads()} cores, MuJoCo {mujoco.__version__}"
+    machine = f"{platform.machine()}, {num_cores()} cores, MuJoCo {mujoco.__version__}"
     print(f"{arguments.resets} resets per task on {machine}; wanted at most {WANTED_MS} ms and {WANTED_MB} MB")
     results = {}
     for task in (get_task(name).name for name in arguments.tasks):

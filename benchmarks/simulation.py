@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.expert import expert_actions
-from z1_envs.kitchen.physics import default_threads
 from z1_envs.kitchen.scene import NUM_SUBSTEPS
+from z1_envs.processes import num_cores
 from z1_envs.tasks import TASKS, get_task
 
 NUM_LANES, NUM_STEPS, BLOCK = 64, 60, 5  # block: steps before the next runner's turn
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), help="by default all 24")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
-    machine = f"{platform.machine()}, {default_threads()} cores, MuJoCo {mujoco.__version__}"
+    machine = f"{platform.machine()}, {num_cores()} cores, MuJoCo {mujoco.__version__}"
     print(f"Control steps with {NUM_LANES} lanes on {machine}")
     print(f"{'task':24}" + "".join(f"{name:>19}" for name in COLUMNS))
     results = {}

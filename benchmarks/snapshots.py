@@ -18,8 +18,8 @@ import numpy as np
 
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.expert import expert_actions
-from z1_envs.kitchen.physics import default_threads
 from z1_envs.kitchen.scene import make_scene
+from z1_envs.processes import num_cores
 from z1_envs.snapshot import SnapshotRestore
 
 TASK, NUM_LANES, GROUP = "OpenDrawer", 64, 8
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
-    machine = f"{platform.machine()}, {default_threads()} cores, MuJoCo {mujoco.__version__}"
+    machine = f"{platform.machine()}, {num_cores()} cores, MuJoCo {mujoco.__version__}"
     found = vector_env() | single_env()
     step = found["control step of a lane"]
     print(f"{TASK}, {NUM_LANES} lanes in groups of {GROUP}, one thread, on {machine}")

@@ -19,9 +19,9 @@ from rich.text import Text
 
 from z1_envs import opengl
 from z1_envs.kitchen.cameras import Cameras
-from z1_envs.kitchen.physics import default_threads
 from z1_envs.kitchen.scene import make_scene
 from z1_envs.opengl import RenderError
+from z1_envs.processes import num_cores
 from z1_envs.robocasa.assets import check_assets, is_stand_in
 from z1_envs.robocasa.compat import assets_folder, check_installed
 from z1_envs.robocasa.preflight import check_images
@@ -94,7 +94,7 @@ def _machine() -> list[Finding]:
     batched = importlib.util.find_spec("mujoco.batch") is not None
     free_gb = shutil.disk_usage(os.getcwd()).free / 1e9
     found = [
-        Finding(name="cores", found=f"{default_threads()} for physics"),
+        Finding(name="cores", found=f"{num_cores()} for physics"),
         Finding(name="physics", found=f"mujoco {mujoco.__version__}, {'mujoco.batch' if batched else 'a thread pool'}"),
         Finding(
             name="disk",

@@ -22,7 +22,7 @@ from z1_envs.kitchen import goals, robot
 from z1_envs.kitchen.contacts import Contacts
 from z1_envs.kitchen.control import jacobian, servo_targets
 from z1_envs.kitchen.geometry import Geometry, GeometryReader, relative_rotation, to_frame
-from z1_envs.kitchen.physics import LaneIndex, Physics, default_threads, make_physics
+from z1_envs.kitchen.physics import LaneIndex, Physics, make_physics
 from z1_envs.kitchen.scene import (
     NUM_SUBSTEPS,
     TRAIN,
@@ -34,6 +34,7 @@ from z1_envs.kitchen.scene import (
     make_scene,
 )
 from z1_envs.layout import SCENE, STATE
+from z1_envs.processes import num_cores
 from z1_envs.tasks import get_task
 
 _MAX_REDRAWS = 20  # of a start; hardly any is won at once
@@ -71,7 +72,7 @@ class KitchenLanes:
         self.options = options
         first = make_scene(self.task.name, 0, 0, options)
         self.scenes: list[Scene] = [first] * num_lanes
-        threads = min(default_threads() if num_threads is None else num_threads, num_lanes)
+        threads = min(num_cores() if num_threads is None else num_threads, num_lanes)
         self.physics: Physics = make_physics([first.model] * num_lanes, threads)
         self._reader = GeometryReader(self.physics, self.scenes)
         self._contacts = Contacts(self.physics, self.scenes)

@@ -8,7 +8,6 @@ every step, never read one substep late, so a restored row continues bit for bit
 Lanes may hold different scenes of one task: their models have the same sizes and differ in numbers.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -59,11 +58,6 @@ class Physics(Protocol):
 def make_physics(models: Sequence[mujoco.MjModel], num_threads: int) -> Physics:
     """The fastest stepper of this MuJoCo for lanes with `models`, on `num_threads` threads."""
     return BatchPhysics(models, num_threads) if mujoco_batch else PoolPhysics(models, num_threads)
-
-
-def default_threads() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_sizes(models: Sequence[mujoco.MjModel]) -> None:
