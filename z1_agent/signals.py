@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
-from z1_agent.statistics import Interval, wilson
+from z1_agent.statistics import Interval
+from z1_envs.evaluate import mcnemar, wilson
 from z1_envs.kitchen.env import ObsMode
 from z1_envs.layout import SCENE
 
@@ -84,8 +84,7 @@ class EarlyProgress:
     @property
     def is_worse(self) -> bool:
         """Whether success has fallen beyond chance: McNemar's exact test, p < 0.05."""
-        discordant = self.gained + self.lost
-        return self.lost > self.gained and float(binomtest(self.gained, discordant, 0.5).pvalue) < 0.05
+        return self.lost > self.gained and mcnemar(self.gained, self.lost) < 0.05
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+
+from z1_envs.evaluate import mcnemar
 
 Interval = tuple[float, float]
 
@@ -75,21 +76,12 @@ class Improvement:
     gain: Estimate
 
 
-def wilson(successes: int, trials: int) -> Interval:
-    """Wilson's 95 % interval of a rate; (0, 1) without a trial."""
-    if trials == 0:
-        return 0.0, 1.0
-    found = binomtest(successes, trials).proportion_ci(_LEVEL, method="wilson")
-    return float(found.low), float(found.high)
-
-
 def pooled_mcnemar(runs: Sequence[PairedCounts]) -> float:
     """Two-sided p-value of McNemar's exact test on the discordant episodes of all `runs` together.
 
     It speaks of these trained policies on further episodes: that seeds of training differ, it does not see.
     """
-    gained, lost = sum(run.gained for run in runs), sum(run.lost for run in runs)
-    return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
+    return mcnemar(sum(run.gained for run in runs), sum(run.lost for run in runs))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -8,7 +8,8 @@ from typing import Any
 from z1_agent.jobs import cost_of
 from z1_agent.manifest import Manifest
 from z1_agent.run import Run
-from z1_agent.statistics import Estimate, Improvement, PairedCounts, holm, improvement, pooled_mcnemar, wilson
+from z1_agent.statistics import Estimate, Improvement, PairedCounts, holm, improvement, pooled_mcnemar
+from z1_envs.evaluate import wilson
 from z1_envs.tasks import TASKS
 
 SIGNIFICANT = 0.05

@@ -122,10 +122,7 @@ class Report:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the rate; (0, 1) without a trial."""
-        if not len(self.successes):
-            return 0.0, 1.0
-        found = binomtest(int(self.successes.sum()), len(self.successes)).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        return wilson(int(self.successes.sum()), len(self.successes))
 
     def to_json(self) -> str:
         """As JSON, with rate and interval for readers."""
@@ -234,8 +231,20 @@ def compare(before: Report, after: Report) -> Paired:
             raise ValueError(f"reports of different {name} cannot be compared: {one} and {other}; evaluate again")
     gained = int((after.successes & ~before.successes).sum())
     lost = int((before.successes & ~after.successes).sum())
-    p_value = float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
-    return Paired(p_value=p_value, gained=gained, lost=lost)
+    return Paired(p_value=mcnemar(gained, lost), gained=gained, lost=lost)
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a rate; (0, 1) without a trial."""
+    if trials == 0:
+        return 0.0, 1.0
+    found = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Two-sided p-value of McNemar's exact test on discordant episodes; 1 without any."""
+    return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
 
 
 def _check_fit(envs: BranchVectorEnv, protocol: EvalProtocol) -> None:

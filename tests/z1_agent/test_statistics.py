@@ -16,8 +16,8 @@ from z1_agent.statistics import (
     pooled_mcnemar,
     smoothed,
     value_at,
-    wilson,
 )
+from z1_envs.evaluate import wilson
 
 
 def counts(both: int = 0, gained: int = 0, lost: int = 0, neither: int = 0) -> PairedCounts:

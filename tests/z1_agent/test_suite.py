@@ -23,10 +23,10 @@ from z1_agent.manifest import Manifest, open_manifest, read_manifest
 from z1_agent.presets import TrainConfig, smoke
 from z1_agent.run import RunError
 from z1_agent.sft import SftConfig
-from z1_agent.statistics import wilson
 from z1_agent.suite import KIND, run_suite, suite_jobs
 from z1_agent.suite_report import write_suite
 from z1_agent.summary import summarise
+from z1_envs.evaluate import wilson
 from z1_envs.opengl import RenderError
 
 ROOT = Path(__file__).parents[2]
