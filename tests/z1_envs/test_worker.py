@@ -5,6 +5,7 @@ import runpy
 import signal
 from collections.abc import Iterator
 from multiprocessing import active_children
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import pytest
 from gymnasium import spaces
 
 from tests.z1_envs.fake_env import FakeEnv
+from z1_envs import shared_memory
 from z1_envs.lanes import LaneVectorEnv
 from z1_envs.shared_memory import ObservationBlock
 from z1_envs.worker import WorkerError
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "branch_any_env.py"))
-SHARED_MEMORY = Path("/dev/shm")
+DEV_SHM = Path("/dev/shm")
 
 
 class Touchy(FakeEnv):
@@ -43,15 +45,21 @@ def limited_touchy() -> gym.Env:
     return gym.wrappers.TimeLimit(Touchy(goal=1e9), 25)
 
 
-def blocks() -> set[str]:
-    return {path.name for path in SHARED_MEMORY.glob("psm_*")}
-
-
 @pytest.fixture
-def nothing_left() -> Iterator[None]:
-    before = blocks()
+def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of the memory that this test's process makes; tests in other processes make some at the same time."""
+    made: list[str] = []
+
+    class Noted(SharedMemory):
+        def __init__(self, name: str | None = None, create: bool = False, size: int = 0) -> None:
+            super().__init__(name, create, size)
+            if create:
+                made.append(self.name)
+
+    monkeypatch.setattr(shared_memory, "SharedMemory", Noted)
     yield
-    assert blocks() <= before
+    assert made, "no memory was made: this fixture watches the wrong class"
+    assert [name for name in made if (DEV_SHM / name).exists()] == []
     assert active_children() == []
 
 
