@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from z1_agent.presets import TrainConfig
+from z1_agent.presets import TrainConfig, load_config
 from z1_agent.run import LOCK_FILE, Run, RunError, origin, write_text
 from z1_agent.tables import Figure, Table, markdown, page
 
@@ -64,6 +64,13 @@ class Manifest:
     def run_path(self, name: str, seed: int) -> Path:
         """Where the training `name` with `seed` is."""
         return self.path / "runs" / f"{name}-{seed}"
+
+    def config(self, name: str) -> TrainConfig:
+        """The configuration of the training `name` with seed 0.
+
+        Raises ValueError where another version of this program has written it, with settings that are unknown here.
+        """
+        return load_config(self.planned[name].config)
 
     def in_order(self) -> list[tuple[str, int]]:
         """All trainings as (name, seed): every name with seed 0, then those with seed 1, and so on."""
@@ -136,7 +143,7 @@ def open_manifest(
 
 
 def read_manifest(path: Path, kind: str) -> Manifest:
-    """What `path` holds. Raises RunError where that is no directory of this `kind`."""
+    """What `path` holds. Raises RunError where that is no directory of this `kind`, or of another version."""
     file = path / _FILE
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
@@ -150,6 +157,11 @@ def read_manifest(path: Path, kind: str) -> Manifest:
         raise RunError(f"{path} holds another kind of results, {found.kind!r}, not {kind!r}; give another --out")
     if found.digest != about.get("digest"):
         raise RunError(f"{file} was edited: its digest is another one; give another --out")
+    for name in found.planned:
+        try:
+            found.config(name)
+        except ValueError as error:
+            raise RunError(f"{file}, {name}: {error}") from None
     return found
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from z1_agent.grpo import Branching, RewardName, ScheduleName
+from z1_agent.grpo import Branching, GrpoConfig, RewardName, ScheduleName
 from z1_agent.presets import TrainConfig
 from z1_agent.run import Run, write_text
 from z1_agent.schedules import LinearTrunk
@@ -26,6 +26,13 @@ FORMAT = 1
 AUTO = "auto"
 RECIPE_FILE = "recipe.json"
 COMMITTED = Path(__file__).parent / "recipes"
+_LEARNS: dict[Trainable, str] = {
+    "action_expert": "AE",
+    "all": "AE+VLM",
+    "action_expert_lora": "LoRA(AE)",
+    "vlm_lora": "AE+LoRA(VLM)",
+    "all_lora": "LoRA(AE+VLM)",
+}
 
 
 class RecipeError(RuntimeError):
@@ -45,6 +52,24 @@ class Modules:
     trainable: Trainable
     learning_rate: float
     vlm_rate_share: float
+
+    @property
+    def in_words(self) -> str:
+        """Short, such as "trunk 2→0 by 20%, decay, AE". Equal words have equal effects: what has none is left out. A
+        learning rate is named where it is not GrpoConfig's own."""
+        lengths: dict[ScheduleName, str] = {
+            "linear": f"{self.trunk_start}→0 by {100 * self.trunk_until:g}%",
+            "constant": f"{self.trunk_start} throughout",
+            "phase": f"up to {self.trunk_start} by phase",
+            "uncertainty": f"up to {self.trunk_start} by uncertainty",
+        }
+        groups = self.branching if self.branching == "flat" else f"{self.branching} {lengths[self.schedule]}"
+        words = [groups, self.reward, _LEARNS[self.trainable]]
+        if self.learning_rate != GrpoConfig.learning_rate:
+            words.append(f"rate {self.learning_rate:g}")
+        if "VLM" in _LEARNS[self.trainable] and self.vlm_rate_share != 1:
+            words.append(f"VLM rate × {self.vlm_rate_share:g}")
+        return ", ".join(words)
 
     def settings(self) -> dict[str, Any]:
         """By the names of the flags, without dashes."""

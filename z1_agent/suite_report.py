@@ -2,7 +2,7 @@
 
 import dataclasses
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -27,6 +27,10 @@ _TASK_NOTE = (
     "episodes of all seeds together, corrected over the tasks of this table (Holm); it speaks of these policies alone. "
     "Env steps and CPU time: mean per seed, of demonstrations, SFT, GRPO and all evaluations; CPU time and memory are "
     "those of the processes."
+)
+_MODULES_NOTE = (
+    "Modules: for how many decisions a group shares its start (2→0 by 20%: two, then fewer, none after the first 20 % "
+    "of the training; flat: none), the reward of a success, and what learns (AE: action expert, VLM: all else)."
 )
 _AVERAGE_NOTE = (
     "Every task counts the same. Intervals: 95 % of a bootstrap over the seeds within each task and the episodes "
@@ -88,21 +92,36 @@ def p_in_words(p_value: float) -> str:
     return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}"
 
 
+def modules_in_words(rows: Sequence[TaskRow]) -> str:
+    """The modules that all tasks share, and whether recipes chose them."""
+    words = {row.modules for row in rows}
+    shared = f"All tasks have the same modules: {words.pop()}. " if len(words) == 1 else ""
+    chosen = [row for row in rows if row.recipe_digest is not None]
+    if not chosen:
+        return f"{shared}No training follows a recipe."
+    who = "Trainings follow" if len(chosen) == len(rows) else f"Trainings of {len(chosen)} of {len(rows)} tasks follow"
+    whose = "the committed recipes" if all(row.is_recipe_committed for row in chosen) else "recipes"
+    return f"{shared}{who} {whose} of their tasks, fixed before the final evaluation; results.json has their digests."
+
+
 def _tasks(summary: Summary) -> Table:
-    columns = ("task", "category", "seeds", "episodes", "SFT", "RL", "gain", "p", "env steps", "CPU min", "GB")
+    """With a column of modules where they differ."""
+    with_modules = len({row.modules for row in summary.rows}) > 1
+    names = ("task", "category", "modules") if with_modules else ("task", "category")
     return Table(
         title="Tasks",
-        columns=columns,
-        rows=tuple(_task_cells(row) for row in summary.rows),
-        note=_TASK_NOTE,
-        num_names=2,
+        columns=(*names, "seeds", "episodes", "SFT", "RL", "gain", "p", "env steps", "CPU min", "GB"),
+        rows=tuple(_task_cells(row, with_modules=with_modules) for row in summary.rows),
+        note=f"{modules_in_words(summary.rows)} {_MODULES_NOTE} {_TASK_NOTE}",
+        num_names=len(names),
     )
 
 
-def _task_cells(row: TaskRow) -> tuple[str, ...]:
+def _task_cells(row: TaskRow, *, with_modules: bool) -> tuple[str, ...]:
     return (
         row.task,
         row.category,
+        *((row.modules,) if with_modules else ()),
         f"{len(row.seeds)}{_ONE_SEED if len(row.seeds) == 1 else ''}",
         f"{len(row.seeds)} × {row.episodes}",
         share(row.found.before),

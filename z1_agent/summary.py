@@ -7,6 +7,8 @@ from typing import Any
 
 from z1_agent.jobs import cost_of
 from z1_agent.manifest import Manifest
+from z1_agent.presets import TrainConfig
+from z1_agent.recipe import AUTO, Modules
 from z1_agent.run import Run
 from z1_agent.statistics import Estimate, Improvement, PairedCounts, holm, improvement, pooled_mcnemar
 from z1_envs.evaluate import wilson
@@ -19,12 +21,17 @@ SIGNIFICANT = 0.05
 class TaskRow:
     """One task: success before and after with the intervals over its seeds and episodes.
 
+    modules: of its trainings, in words. recipe_digest: of the recipe that chose them, None without one;
+    is_recipe_committed: whether that is the one which belongs to this program.
     p_value: McNemar's exact test on the episodes of all seeds together; p_holm: corrected over the tasks of the table.
     env_steps, cpu_seconds: mean per seed, over all stages. peak_memory_bytes: of the process that took most.
     """
 
     task: str
     category: str
+    modules: str
+    recipe_digest: str | None
+    is_recipe_committed: bool
     seeds: tuple[int, ...]
     episodes: int
     found: Improvement
@@ -93,7 +100,7 @@ def summarise(manifest: Manifest) -> Summary | None:
     counts = {task: [run.counts for run in runs] for task, runs in found.items()}
     p_values = [pooled_mcnemar(of_task) for of_task in counts.values()]
     rows = tuple(
-        _row(task, runs, p_value, p_holm)
+        _row(task, manifest.config(task), runs, p_value, p_holm)
         for (task, runs), p_value, p_holm in zip(found.items(), p_values, holm(p_values), strict=True)
     )
     names = dict.fromkeys(row.category for row in rows)
@@ -112,10 +119,13 @@ def _average(name: str, tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: 
     return Average(name=name, num_tasks=len(tasks), found=improvement(tasks, draw_tasks=draw_tasks))
 
 
-def _row(task: str, runs: Sequence[_Finished], p_value: float, p_holm: float) -> TaskRow:
+def _row(task: str, config: TrainConfig, runs: Sequence[_Finished], p_value: float, p_holm: float) -> TaskRow:
     return TaskRow(
         task=task,
         category=TASKS[task].category,
+        modules=Modules.of(config).in_words,
+        recipe_digest=config.recipe_digest,
+        is_recipe_committed=config.recipe == AUTO,
         seeds=tuple(run.seed for run in runs),
         episodes=min(run.counts.trials for run in runs),
         found=_found([run.counts for run in runs]),

@@ -256,6 +256,27 @@ def test_a_recipe_becomes_the_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({}, "trunk 2→0 by 20%, decay, AE"),
+        ({"branching": "flat", "reward": "plain", "trainable": "all"}, "flat, plain, AE+VLM"),
+        ({"branching": "tree", "trunk_start": 6, "trunk_until": 0.5}, "tree 6→0 by 50%, decay, AE"),
+        ({"schedule": "constant", "reward": "penalty"}, "trunk 2 throughout, penalty, AE"),
+        ({"schedule": "phase", "trunk_start": 5}, "trunk up to 5 by phase, decay, AE"),
+        ({"schedule": "uncertainty", "branching": "tree"}, "tree up to 2 by uncertainty, decay, AE"),
+        ({"trainable": "vlm_lora", "learning_rate": 1e-4}, "trunk 2→0 by 20%, decay, AE+LoRA(VLM), rate 0.0001"),
+        ({"trainable": "all", "vlm_rate_share": 0.1}, "trunk 2→0 by 20%, decay, AE+VLM, VLM rate × 0.1"),
+        # Without effect: the trunk of flat groups, the rate of what does not learn, the end of what does not shrink.
+        ({"branching": "flat", "trunk_start": 0, "schedule": "phase"}, "flat, decay, AE"),
+        ({"trainable": "action_expert_lora", "vlm_rate_share": 0.1}, "trunk 2→0 by 20%, decay, LoRA(AE)"),
+        ({"schedule": "constant", "trunk_until": 0.5}, "trunk 2 throughout, decay, AE"),
+    ],
+)
+def test_modules_in_words(change: dict[str, Any], words: str) -> None:
+    assert dataclasses.replace(Modules.of(cpu(TASK)), **change).in_words == words
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
         ({"backend": "robocasa"}, "diagnosed with backend 'robocasa', this is 'kitchen'"),
         ({"obs": "pixels"}, "diagnosed with obs 'pixels', this is 'state'"),
         ({"scene_version": SCENE_VERSION - 1}, f"scene version {SCENE_VERSION - 1}, this is {SCENE_VERSION}"),

@@ -22,6 +22,7 @@ from z1_agent.jobs import TrainJob, cost_of, output_of, run_jobs
 from z1_agent.manifest import Manifest, open_manifest, read_manifest
 from z1_agent.presets import TrainConfig, smoke
 from z1_agent.run import RunError
+from z1_agent.schedules import LinearTrunk
 from z1_agent.sft import SftConfig
 from z1_agent.suite import KIND, run_suite, suite_jobs
 from z1_agent.suite_report import write_suite
@@ -195,6 +196,75 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
     assert before == ((manifest.path / "results.md").read_text(), (manifest.path / "figures/tasks.svg").read_text())
 
 
+FLAT = GrpoConfig(branching="flat", reward="plain", trainable="all")
+TREE = GrpoConfig(branching="tree", trunk=LinearTrunk(start=6, until=0.5))
+
+
+def by_recipe(grpo: GrpoConfig, recipe: str | None = "auto", digest: str | None = "0123456789ab") -> dict[str, Any]:
+    return {"grpo": grpo, "recipe": recipe, "recipe_digest": digest}
+
+
+def table_of(path: Path, changes: dict[str, dict[str, Any]]) -> tuple[str, list[dict[str, Any]], str]:
+    """Markdown, rows of the JSON and page of a suite whose tasks differ from `tiny` by `changes`."""
+    configs = {name: dataclasses.replace(tiny(name), **change) for name, change in changes.items()}
+    manifest = begin(path, configs=configs, seeds=1)
+    for name in configs:
+        finish(manifest, name, 0, gained=30, lost=0, won=50)
+    write_suite(manifest)
+    rows = json.loads((path / "results.json").read_text())["rows"]
+    return (path / "results.md").read_text(), rows, (path / "results.html").read_text()
+
+
+def test_modules_that_all_tasks_share_are_said_once(tmp_path: Path) -> None:
+    text, rows, page = table_of(tmp_path / "suite", {"OpenDrawer": {}, "CloseDrawer": {"horizon": 50}})
+    said = "All tasks have the same modules: trunk 2→0 by 20%, decay, AE. No training follows a recipe."
+    assert text.count(said) == page.count(said) == 1
+    assert "| task | category | seeds |" in text
+    assert text.count("trunk 2→0") == 1
+    found = [(row["modules"], row["recipe_digest"]) for row in rows]
+    assert found == [("trunk 2→0 by 20%, decay, AE", None)] * 2
+    # Recipes that agree are recipes nevertheless.
+    text, rows, _ = table_of(tmp_path / "recipes", {"OpenDrawer": by_recipe(FLAT), "CloseDrawer": by_recipe(FLAT)})
+    assert "the same modules: flat, plain, AE+VLM. Trainings follow the committed recipes of their tasks" in text
+    assert [row["recipe_digest"] for row in rows] == ["0123456789ab"] * 2
+
+
+def test_modules_that_differ_have_a_column(tmp_path: Path) -> None:
+    changes = {"OpenDrawer": by_recipe(FLAT), "CloseDrawer": by_recipe(TREE, digest="ba9876543210")}
+    text, rows, page = table_of(tmp_path / "suite", changes)
+    assert "| task | category | modules | seeds |" in text
+    assert "| --- | --- | --- | ---: |" in text
+    assert "| OpenDrawer | drawers | flat, plain, AE+VLM | 1* |" in text
+    assert "| CloseDrawer | drawers | tree 6→0 by 50%, decay, AE | 1* |" in text
+    assert '<td class="name">tree 6→0 by 50%, decay, AE</td>' in page
+    assert {row["task"]: row["recipe_digest"] for row in rows} == {
+        "OpenDrawer": "0123456789ab",
+        "CloseDrawer": "ba9876543210",
+    }
+    said = "Trainings follow the committed recipes of their tasks, fixed before the final evaluation"
+    assert said in text
+    assert said in page
+    assert "the same modules" not in text
+
+
+def test_only_committed_recipes_are_called_so(tmp_path: Path) -> None:
+    changes = {"OpenDrawer": by_recipe(FLAT), "CloseDrawer": by_recipe(TREE, recipe="/mine")}
+    assert "Trainings follow recipes of their tasks, fixed" in table_of(tmp_path / "own", changes)[0]
+    changes = {"OpenDrawer": by_recipe(FLAT), "CloseDrawer": {}}
+    text = table_of(tmp_path / "some", changes)[0]
+    assert "Trainings of 1 of 2 tasks follow the committed recipes of their tasks, fixed" in text
+
+
+def test_a_suite_with_unknown_settings_is_refused_at_the_door(tmp_path: Path) -> None:
+    manifest = begin(tmp_path / "suite")
+    manifest.planned["CloseDrawer"].config["grpo"]["patience"] = 3
+    manifest.write()
+    manifest.let_go()
+    # Although only another task is asked for: the table has a row for each.
+    with pytest.raises(RunError, match=r"CloseDrawer: the configuration has unknown grpo.patience; use the"):
+        begin(manifest.path, resume=True, configs={"OpenDrawer": tiny("OpenDrawer")})
+
+
 def test_all_tasks_come_before_the_next_seed(tmp_path: Path) -> None:
     both = CONFIGS | {"OpenDrawer": tiny("OpenDrawer")}
     manifest = begin(tmp_path / "suite", configs=both, seeds=1)
@@ -221,6 +291,9 @@ def test_other_settings_and_other_directories_are_refused(tmp_path: Path) -> Non
     manifest.let_go()
     changed = {"CloseDrawer": dataclasses.replace(CONFIGS["CloseDrawer"], horizon=50)}
     with pytest.raises(RunError, match="CloseDrawer: horizon is 40 there and 50 here; resume with what"):
+        begin(manifest.path, resume=True, configs=changed)
+    changed = {"CloseDrawer": dataclasses.replace(CONFIGS["CloseDrawer"], recipe_digest="0123456789ab")}
+    with pytest.raises(RunError, match="recipe_digest is None there and '0123456789ab' here"):
         begin(manifest.path, resume=True, configs=changed)
     with pytest.raises(RunError, match="is in use: add --resume to go on with the suite there, or give another --out"):
         begin(manifest.path)
