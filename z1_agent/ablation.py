@@ -1,7 +1,8 @@
-"""What each part of the recipe is worth: one factor at a time is changed around the default, all else stays.
+"""What each part of the method is worth: one factor at a time is changed around the default, all else stays.
 
 Of one task and seed all variants begin with the same SFT policy, that of the default's run, and GRPO meets the same
 scenes in the same order: differences are the variant's. The control spends what GRPO took on more SFT (cost_control).
+The default is the preset's, or the task's recipe. Variants carry no recipe, which they contradict on purpose.
 """
 
 import dataclasses
@@ -38,11 +39,19 @@ def _grpo(change: Callable[[GrpoConfig], GrpoConfig]) -> Change:
 
 
 def _branching(branching: Branching) -> Change:
-    return _grpo(lambda grpo: dataclasses.replace(grpo, branching=branching))
+    if branching == FLAT:
+        return _grpo(lambda grpo: dataclasses.replace(grpo, branching=branching))
+    return _grpo(lambda grpo: dataclasses.replace(_with_a_trunk(grpo), branching=branching))
 
 
 def _schedule(schedule: ScheduleName) -> Change:
-    return _grpo(lambda grpo: dataclasses.replace(grpo, schedule=schedule, branching=_branched(grpo)))
+    return _grpo(lambda grpo: dataclasses.replace(_with_a_trunk(grpo), schedule=schedule, branching=_branched(grpo)))
+
+
+def _with_a_trunk(grpo: GrpoConfig) -> GrpoConfig:
+    """A recipe of flat groups has a trunk of 0 decisions, which would be flat again: then as long as GrpoConfig's."""
+    trunk = grpo.trunk if grpo.trunk.start else dataclasses.replace(grpo.trunk, start=GrpoConfig().trunk.start)
+    return dataclasses.replace(grpo, trunk=trunk)
 
 
 def _branched(grpo: GrpoConfig) -> Branching:
@@ -96,15 +105,17 @@ CONTROL_SENTENCE = "GRPO's CPU time goes into more SFT instead; of its rounds th
 
 
 def variants_of(config: TrainConfig, factors: Sequence[str]) -> dict[str, TrainConfig]:
-    """The configurations to train: the default, and the values of `factors` that differ from it.
+    """The configurations to train: the default `config`, and the values of `factors` that differ from it, without its
+    recipe.
 
     Raises ValueError for an unknown factor.
     """
     unknown = [factor for factor in factors if factor not in FACTORS]
     if unknown:
         raise ValueError(f"unknown factor {unknown[0]!r}; choose among {', '.join(FACTORS)}")
-    changed = {one.name: one.change(config) for one in VARIANTS if one.factor in factors}
-    return {DEFAULT: config} | {name: other for name, other in changed.items() if other != config}
+    free = dataclasses.replace(config, recipe=None, recipe_digest=None)
+    changed = {one.name: one.change(free) for one in VARIANTS if one.factor in factors}
+    return {DEFAULT: config} | {name: other for name, other in changed.items() if other != free}
 
 
 def name_of(task: str, variant: str) -> str:

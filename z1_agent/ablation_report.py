@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from z1_agent.ablation import DEFAULT, VARIANTS
+from z1_agent.ablation import DEFAULT, VARIANTS, name_of
 from z1_agent.comparison import ReachRow, Runs, VariantRow, compare_variants, reach_rows, read_runs
 from z1_agent.curves import BLUE, GREEN, INK, MUTED, RED, SAND
 from z1_agent.manifest import Manifest
+from z1_agent.recipe import Modules
 from z1_agent.statistics import Estimate, smoothed
 from z1_agent.suite_report import as_svg, p_in_words, points, share
 from z1_agent.tables import Figure, Table
@@ -50,23 +51,45 @@ def write_ablation(manifest: Manifest) -> list[VariantRow]:
     for task in runs if len(runs) > 1 else ():
         tables.append(_variants(task, [row for row in rows if row.task == task]))
     values = {
+        "defaults": {task: _default(manifest, task) for task in runs},
         "variants": [dataclasses.asdict(row) for row in rows],
         "reach": [dataclasses.asdict(row) for row in reach],
     }
-    manifest.write_results(_TITLE, ablation_lead(runs, reach), tables, figures, _finite(values))
+    manifest.write_results(_TITLE, ablation_lead(manifest, runs, reach), tables, figures, _finite(values))
     return rows
 
 
-def ablation_lead(runs: dict[str, Runs], reach: Sequence[ReachRow]) -> list[str]:
-    """How much was run, and how soon branching is where flat rollouts end."""
+def ablation_lead(manifest: Manifest, runs: dict[str, Runs], reach: Sequence[ReachRow]) -> list[str]:
+    """How much was run, around what, and how soon branching is where flat rollouts end."""
     seeds = ", ".join(f"{task} ({len(of_task[DEFAULT])})" for task, of_task in runs.items())
     iterations = sorted({len(run.curve.success) for of_task in runs.values() for run in of_task[DEFAULT].values()})
     lead = [f"Tasks, and seeds of each: {seeds}. Iterations of GRPO: {', '.join(map(str, iterations))}."]
+    if runs:
+        lead.append(_defaults_in_words({task: _default(manifest, task) for task in runs}))
     for row in reach:
         if row.task is None:
             reached = f"{row.num_reached} of {row.num_runs} runs reach it"
             lead.append(f"{row.variant}: flat's final success at {times(row.share)} of its env steps; {reached}.")
     return lead
+
+
+def _default(manifest: Manifest, task: str) -> dict[str, str | None]:
+    config = manifest.config(name_of(task, DEFAULT))
+    return {"modules": Modules.of(config).in_words, "recipe_digest": config.recipe_digest}
+
+
+def _defaults_in_words(defaults: dict[str, dict[str, str | None]]) -> str:
+    alike = len({tuple(default.values()) for default in defaults.values()}) == 1
+    if alike:
+        (default, *_) = defaults.values()
+        return f"The default: {_default_in_words(default)}."
+    each = "; ".join(f"{task}: {_default_in_words(default)}" for task, default in defaults.items())
+    return f"The default of {each}. A variant that is a task's default is not trained on it again."
+
+
+def _default_in_words(default: dict[str, str | None]) -> str:
+    recipe = f" (recipe {default['recipe_digest']})" if default["recipe_digest"] is not None else ""
+    return f"{default['modules']}{recipe}"
 
 
 def times(estimate: Estimate) -> str:

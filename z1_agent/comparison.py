@@ -176,7 +176,7 @@ def _names(runs: dict[str, Runs], controls: dict[str, dict[int, Any]]) -> list[s
 
 def _row(task: str | None, runs: dict[str, Runs], controls: dict[str, dict[int, Any]], name: str) -> VariantRow:
     known = {variant.name: (variant.factor, variant.sentence) for variant in VARIANTS}
-    known |= {CONTROL: (CONTROL, CONTROL_SENTENCE), DEFAULT: (DEFAULT, "the preset's own recipe")}
+    known |= {CONTROL: (CONTROL, CONTROL_SENTENCE), DEFAULT: (DEFAULT, "what the others are changed from")}
     counts: list[list[PairedCounts]] = []
     pairs: list[list[tuple[Curve, Curve]]] = []
     for of_task, of_controls in zip(runs.values(), controls.values(), strict=True):
@@ -250,23 +250,27 @@ def share_to_reach(flat: Curve, other: Curve) -> float:
 def reach_rows(manifest: Manifest) -> list[ReachRow]:
     """All variants with a trunk against the flat one, over all tasks and of each; empty without a flat one."""
     runs = read_runs(manifest)
-    flat_is_default = not any(FLAT in of_task for of_task in runs.values())
-    flat = DEFAULT if flat_is_default else FLAT
-    planned = next((manifest.planned[name_of(task, flat)] for task in runs), None)
-    if planned is None or planned.config["grpo"]["branching"] != FLAT:
-        return []
+    flat = {task: _flat_of(manifest, task) for task in runs}
     rows: list[ReachRow] = []
     names = (DEFAULT, *(one.name for one in VARIANTS if one.factor in ("branching", "schedule")))
     for task in (None, *(runs if len(runs) > 1 else ())):
-        of_tasks = [runs[one] for one in runs if task in (None, one)]
         for name in names:
-            shares = [_shares(of_task, flat, name) for of_task in of_tasks] if name != flat else []
+            shares = [_shares(runs[one], flat[one], name) for one in runs if task in (None, one) and name != flat[one]]
             if any(shares):
                 rows.append(_reach_row(task, name, [of_task for of_task in shares if of_task]))
     return rows
 
 
-def _shares(runs: Runs, flat: str, name: str) -> list[float]:
+def _flat_of(manifest: Manifest, task: str) -> str | None:
+    """The variant of `task` that is flat, which may be its default; None where there is none."""
+    if name_of(task, FLAT) in manifest.planned:
+        return FLAT
+    return DEFAULT if manifest.config(name_of(task, DEFAULT)).grpo.branching == FLAT else None
+
+
+def _shares(runs: Runs, flat: str | None, name: str) -> list[float]:
+    if flat is None:
+        return []
     seeds = sorted(runs.get(flat, {}).keys() & runs.get(name, {}).keys())
     return [share_to_reach(runs[flat][seed].curve, runs[name][seed].curve) for seed in seeds]
 

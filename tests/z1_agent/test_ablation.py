@@ -6,21 +6,28 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.z1_agent.test_recipe import MODULES, RECIPE
 from z1_agent import pipeline
+from z1_agent import recipe as recipe_module
 from z1_agent.ablation import CONTROL, DEFAULT, FACTORS, KIND, VARIANTS, ablation_jobs, name_of, variants_of
 from z1_agent.ablation_report import times, write_ablation
+from z1_agent.backends import eval_protocol
 from z1_agent.checkpoint import load_policy
 from z1_agent.cli import main
+from z1_agent.commands.ablate import Ablate
 from z1_agent.comparison import Curve, Found, difference, reach_rows, read_runs, share_to_reach
 from z1_agent.grpo import GrpoConfig
 from z1_agent.jobs import ControlJob, TrainJob
-from z1_agent.manifest import Manifest, open_manifest
+from z1_agent.manifest import Manifest, open_manifest, read_manifest
 from z1_agent.presets import TrainConfig, cpu, smoke
-from z1_agent.run import Run
+from z1_agent.recipe import Modules, Recipe, RecipeError, check_fixed, keep_recipe, recipe_defaults, with_recipe
+from z1_agent.run import Run, open_run
 from z1_agent.sft import SftConfig
 from z1_agent.statistics import Estimate
+from z1_envs.evaluate import Report
 from z1_envs.opengl import RenderError
 
 TASK = "CloseDrawer"
@@ -153,6 +160,142 @@ def test_differences_at_equal_cost() -> None:
     found = difference([[(default, other)]], "cpu_seconds")
     assert found.at_the_end.mean == pytest.approx(0.6 - 0.8)
     assert found.on_average.mean == pytest.approx(0.54 - 0.56)
+
+
+def put_recipe(folder: Path, task: str, **changes: Any) -> Recipe:
+    modules = dataclasses.replace(MODULES, **changes)
+    recipe = dataclasses.replace(RECIPE, task=task, modules=modules)
+    (folder / f"{task}.json").write_text(recipe.to_json(), encoding="utf-8")
+    return recipe
+
+
+def around(recipe: Recipe, path: Path) -> TrainConfig:
+    return with_recipe(recipe_defaults(cpu(recipe.task), str(path)))
+
+
+def test_a_recipe_is_varied_by_one_factor_at_a_time(tmp_path: Path) -> None:
+    recipe = put_recipe(tmp_path, TASK)  # trees, 4 decisions by phase, plain rewards, all of the network learns
+    default = around(recipe, tmp_path)
+    variants = variants_of(default, FACTORS)
+    assert set(variants) == {DEFAULT, *(one.name for one in VARIANTS)} - {"tree", "phase", "plain", "joint", "one"}
+    assert variants.pop(DEFAULT) is default
+    assert (default.recipe, default.recipe_digest) == (str(tmp_path), recipe.digest)
+    chosen = flat_settings(dataclasses.asdict(default))
+    for name, config in variants.items():
+        settings = flat_settings(dataclasses.asdict(config))
+        changed = {key for key in settings if settings[key] != chosen[key]}
+        assert {"recipe", "recipe_digest"} < changed
+        # Two and the factor; the paper's trunk has a schedule, a start and an end.
+        assert len(changed) == 2 + (3 if name == "paper" else 1)
+        assert (config.recipe, config.recipe_digest) == (None, None)
+
+
+def test_variants_may_contradict_the_recipe_and_the_default_may_not(tmp_path: Path) -> None:
+    variants = variants_of(around(put_recipe(tmp_path, TASK), tmp_path), FACTORS)
+    runs = {}
+    for name, config in variants.items():
+        runs[name] = open_run(tmp_path / name, config, preset="cpu", command=["z1"], resume=False)
+        keep_recipe(config, runs[name])
+        check_fixed(config, runs[name])
+    assert [name for name, run in runs.items() if run.recipe.exists()] == [DEFAULT]
+    put_recipe(tmp_path, TASK, reward="decay")
+    with pytest.raises(RecipeError, match="has changed since training began"):
+        check_fixed(variants[DEFAULT], runs[DEFAULT])
+    check_fixed(variants["flat"], runs["flat"])
+
+
+def test_around_flat_groups_there_is_a_trunk_to_share(tmp_path: Path) -> None:
+    recipe = put_recipe(tmp_path, TASK, branching="flat", schedule="linear", trunk_start=0, trunk_until=0.2)
+    variants = variants_of(around(recipe, tmp_path), ["branching", "schedule"])
+    assert "flat" not in variants
+    # Two decisions, as without a recipe; the paper's start is half of 12 decisions.
+    starts = {name: config.grpo.trunk.start for name, config in variants.items()}
+    sharing = dict.fromkeys(("trunk", "tree", "linear", "constant", "phase", "uncertainty"), 2)
+    assert starts == sharing | {DEFAULT: 0, "paper": 6}
+    assert {config.grpo.branching for name, config in variants.items() if name != DEFAULT} == {"trunk", "tree"}
+
+
+def finish(manifest: Manifest, name: str, success: list[float], won: int) -> None:
+    """Leaves what a training with `success` in 100 env steps each leaves, and `won` of 10 final episodes."""
+    config = manifest.config(name)
+    path = manifest.run_path(name, 0)
+    path.mkdir(parents=True)
+    protocol = eval_protocol(config, "by hand", 10, 0)
+    seeds = np.arange(10)
+    report = Report(protocol=protocol, seeds=seeds, successes=seeds < won, elapsed=np.full(10, 40), skipped=())
+    (path / "eval_rl.json").write_text(report.to_json())
+    lines = [{"stage": "rl", "env_steps": 100, "cpu_seconds": 1.0, "success": one} for one in success]
+    (path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (path / "result.json").write_text("{}")
+
+
+def test_the_tables_of_tasks_with_recipes_of_their_own(tmp_path: Path) -> None:
+    flat = put_recipe(tmp_path, "OpenDrawer", branching="flat")
+    tree = put_recipe(tmp_path, TASK)
+    configs = {
+        name_of(recipe.task, name): config
+        for recipe in (flat, tree)
+        for name, config in variants_of(around(recipe, tmp_path), ["branching"]).items()
+    }
+    manifest = begin(tmp_path / "ablation", configs)
+    # Flat groups end with 0.8, reached after 400 steps; trees have it after 200 and 100 steps.
+    slow, fast, faster = [0.2, 0.4, 0.6, 0.8, 0.8], [0.5, 0.8, 0.8, 0.8, 0.8], [0.9] * 5
+    finish(manifest, "OpenDrawer-default", slow, won=6)
+    finish(manifest, "OpenDrawer-tree", fast, won=8)
+    finish(manifest, f"{TASK}-default", faster, won=9)
+    finish(manifest, f"{TASK}-flat", slow, won=7)
+    rows = {(row.task, row.variant): row for row in write_ablation(manifest)}
+    # "flat" is the one task's default, "tree" the other's: each is compared where it is a change.
+    assert [(rows[None, name].num_tasks, rows[None, name].final.gain.mean) for name in ("flat", "tree")] == [
+        (1, pytest.approx(-0.2)),
+        (1, pytest.approx(0.2)),
+    ]
+    reach = {(row.task, row.variant): row.share.mean for row in reach_rows(manifest)}
+    assert reach == {
+        (None, DEFAULT): 0.25,
+        (None, "tree"): 0.5,
+        ("OpenDrawer", "tree"): 0.5,
+        (TASK, DEFAULT): 0.25,
+    }
+    text = (manifest.path / "results.md").read_text()
+    words = "up to 4 by phase, plain, AE+VLM, rate 0.0001, VLM rate × 0.1"
+    assert f"OpenDrawer: flat, plain, AE+VLM, rate 0.0001, VLM rate × 0.1 (recipe {flat.digest}); " in text
+    assert f"{TASK}: tree {words} (recipe {tree.digest})." in text
+    defaults = json.loads((manifest.path / "results.json").read_text())["defaults"]
+    assert defaults[TASK] == {"modules": f"tree {words}", "recipe_digest": tree.digest}
+
+
+def test_the_command_varies_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recipe_module, "COMMITTED", tmp_path)
+    out = tmp_path / "ablation"
+    words = ["ablate", TASK, "--preset", "smoke", "--iterations", "3", "--out", str(out), "--recipe", "auto"]
+    assert main(words) == 2
+    assert f"no recipe is committed for {TASK}; make one with: z1 diagnose {TASK}" in capsys.readouterr().err
+    assert not out.exists()
+
+    recipe = put_recipe(tmp_path, TASK)
+    Ablate(tasks=(TASK,), preset="smoke", iterations=3, recipe="auto", out=out).prepare(words)
+    manifest = read_manifest(out, KIND)
+    default = manifest.config(name_of(TASK, DEFAULT))
+    assert (Modules.of(default), default.recipe, default.recipe_digest) == (MODULES, "auto", recipe.digest)
+    assert default.grpo.num_iterations == 3
+    flat = manifest.config(name_of(TASK, "flat"))
+    assert Modules.of(flat) == dataclasses.replace(MODULES, branching="flat")
+    assert (flat.recipe, flat.grpo.num_iterations) == (None, 3)
+
+    before = (out / "manifest.json").read_text()
+    assert main([*words[:-2], "--resume"]) == 2
+    assert "grpo.branching is 'tree' there and 'trunk' here" in capsys.readouterr().err
+    other = put_recipe(tmp_path, TASK, reward="decay")
+    assert main([*words, "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert f"{TASK}-default: recipe_digest is '{recipe.digest}' there and '{other.digest}' here" in said
+    assert "grpo.reward is 'plain' there and 'decay' here" in said
+    assert (out / "manifest.json").read_text() == before
+    put_recipe(tmp_path, TASK)
+    Ablate(tasks=(TASK,), preset="smoke", iterations=3, recipe="auto", out=out, resume=True).prepare(words)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`z1 ablate`: what each part of the recipe is worth, one factor at a time."""
+"""`z1 ablate`: what each part of the method is worth, one factor at a time."""
 
 import shlex
 from collections.abc import Sequence
@@ -16,20 +16,22 @@ from z1_agent.commands.work import INTERRUPTED, Work, console
 from z1_agent.comparison import reach_rows, read_runs
 from z1_agent.console import StopRequest
 from z1_agent.manifest import open_manifest
-from z1_agent.presets import PRESETS
+from z1_agent.presets import PRESETS, TrainConfig
+from z1_agent.recipe import recipe_defaults, with_recipe
 from z1_agent.suite import run_trainings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ablate:
-    """Change one factor of the recipe at a time, and compare at equal env steps and at equal CPU time.
+    """Change one factor of the training at a time, and compare at equal env steps and at equal CPU time.
 
     tasks: names. seeds: how many of each variant. factors: of branching, schedule, reward, trainable, denoising and
     control, which is more SFT for GRPO's time; by default all. preset: named configuration, the default that variants
-    differ from. iterations: of GRPO; eval_episodes: of each final evaluation; both by default as the preset has them.
-    out: directory, by default runs/ablation-PRESET. resume: go on with the ablation in it; further tasks, seeds and
-    factors can be added. jobs: trainings at the same time, with one thread each where there are several. threads: of
-    one training's physics, by default all cores.
+    differ from. recipe: the default has the modules of the task's recipe instead; "auto" for the committed one, a file,
+    or a folder with a TASK.json for each. iterations: of GRPO; eval_episodes: of each final evaluation; both by default
+    as the preset has them. out: directory, by default runs/ablation-PRESET. resume: go on with the ablation in it;
+    further tasks, seeds and factors can be added. jobs: trainings at the same time, with one thread each where there
+    are several. threads: of one training's physics, by default all cores.
     """
 
     tasks: Positional[tuple[str, ...]]
@@ -42,6 +44,7 @@ class Ablate:
     resume: bool = False
     jobs: int = 1
     threads: int | None = None
+    recipe: str | None = None
 
     def prepare(self, argv: Sequence[str]) -> Work:
         """Opens the ablation's directory; the work is its trainings."""
@@ -52,8 +55,7 @@ class Ablate:
             raise ValueError("give the tasks to compare on, such as `z1 ablate OpenDrawer TurnOnStove`")
         configs = {}
         for task in chosen_tasks(self.tasks):
-            default = shortened(PRESETS[self.preset](task), self.iterations, self.eval_episodes)
-            variants = variants_of(default, self.factors)
+            variants = variants_of(self._default(task), self.factors)
             configs |= {name_of(task, variant): config for variant, config in variants.items()}
         out = self.out or Path("runs") / f"ablation-{self.preset}"
         begun = ["z1", *(word for word in argv if word != "--resume")]
@@ -77,9 +79,15 @@ class Ablate:
             if stop.made:
                 console.print(f"Stopped; everything is in {out}. Go on with: {shlex.join([*begun, '--resume'])}")
                 return INTERRUPTED
-            for sentence in ablation_lead(read_runs(manifest), reach_rows(manifest)):
+            for sentence in ablation_lead(manifest, read_runs(manifest), reach_rows(manifest)):
                 console.print(sentence)
             console.print(f"Tables: {out / 'results.html'}")
             return 1 if failed else 0
 
         return work
+
+    def _default(self, task: str) -> TrainConfig:
+        config = PRESETS[self.preset](task)
+        if self.recipe is not None:
+            config = with_recipe(recipe_defaults(config, self.recipe))
+        return shortened(config, self.iterations, self.eval_episodes)
