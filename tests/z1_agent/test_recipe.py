@@ -325,13 +325,13 @@ def test_the_committed_recipes_fit_their_tasks() -> None:
 
 def test_a_suite_of_before_there_were_recipes_goes_on(tmp_path: Path) -> None:
     configs = {TASK: cpu(TASK)}
-    options = {"num_seeds": 1, "command": ["z1"], "resume": True}
-    manifest = open_manifest(tmp_path, "suite", "cpu", configs, **options | {"resume": False})
+    manifest = open_manifest(tmp_path, "suite", "cpu", configs, num_seeds=1, command=["z1"], resume=False)
     for name in ("recipe", "recipe_digest"):
         del manifest.planned[TASK].config[name]
     manifest.write()
     manifest.let_go()
-    assert open_manifest(tmp_path, "suite", "cpu", configs, **options).planned[TASK].num_seeds == 1
+    resumed = open_manifest(tmp_path, "suite", "cpu", configs, num_seeds=1, command=["z1"], resume=True)
+    assert resumed.planned[TASK].num_seeds == 1
 
 
 def tiny(task: str) -> TrainConfig:
