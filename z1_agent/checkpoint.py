@@ -38,7 +38,7 @@ from z1_agent.tensor_file import write_tensors
 from z1_agent.tokenizer import NanoTokenizer, PromptFormat, Tokenizer
 from z1_envs.layout import ACTION, SCENE, STATE, Layout
 
-FORMAT = 2  # 2 added camera map, prompt format, precision and the tokenizer's file
+FORMAT = 3  # 2 added camera map, prompt format, precision and the tokenizer's file; 3 the octaves of scene state
 KIND = "z1-policy"
 MODEL_FILE, TRAINER_FILE, MANIFEST_FILE = "model.safetensors", "trainer.safetensors", "manifest.json"
 TOKENIZER_FILE = "tokenizer.model"

@@ -80,12 +80,12 @@ class GrpoConfig:
     Raises ValueError where a value makes no sense.
     """
 
-    num_iterations: int = 90
+    num_iterations: int = 50
     num_groups: int = 16
     group_size: int = 8
     branching: Branching = "trunk"
     schedule: ScheduleName = "linear"
-    trunk: LinearTrunk = field(default_factory=lambda: LinearTrunk(start=2, until=0.2))
+    trunk: LinearTrunk = field(default_factory=lambda: LinearTrunk(start=4, until=0.5))
     reward: RewardName = "decay"
     gamma: float = 0.998
     penalty: float = 0.01
@@ -93,7 +93,7 @@ class GrpoConfig:
     clip: float = 0.2
     epochs: int = 2
     minibatch_size: int = 256
-    learning_rate: float = 2e-4
+    learning_rate: float = 3e-4
     final_rate_share: float = 0.1
     vlm_rate_share: float = 1.0
     weight_decay: float = 0.01

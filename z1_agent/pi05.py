@@ -35,6 +35,7 @@ from z1_agent.siglip import VisionConfig, VisionTower
 # action.
 TIME_MIN_PERIOD, TIME_MAX_PERIOD = 4e-3, 4.0
 NANO_PATCH = 16  # [px]
+SCENE_OCTAVES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +220,15 @@ def time_embedding(t: Tensor, width: int) -> Tensor:
     return torch.cat([phase.sin(), phase.cos()], dim=-1).float()
 
 
+def octaves(scene: Tensor) -> Tensor:
+    """Scene state [B, S] of unit variance → [B, 11 S]: each entry, with sines and cosines at five octaves.
+
+    A linear layer alone hardly tells a grasp from a near miss: a centimetre is a tenth of the usual spread.
+    """
+    phases = torch.cat([scene * 2**octave for octave in range(SCENE_OCTAVES)], dim=-1)
+    return torch.cat([scene, phases.sin(), phases.cos()], dim=-1)
+
+
 class Pi05(nn.Module):
     """The network. See the module's docstring for the data flow.
 
@@ -235,7 +245,8 @@ class Pi05(nn.Module):
             self.vision = VisionTower(config.vision)
             self.projector = Linear(config.vision.width, vlm.width)
         if config.scene_width > 0:
-            self.scene = Linear(config.scene_width, config.num_scene_tokens * vlm.width)
+            features = config.scene_width * (1 + 2 * SCENE_OCTAVES)
+            self.scene = Linear(features, config.num_scene_tokens * vlm.width)
         self.embedding = nn.Embedding(config.vocab_size, vlm.width)
         self.vlm = Vlm(vlm)
         self.expert = Expert(expert)
@@ -275,7 +286,7 @@ class Pi05(nn.Module):
             there = [token_mask.new_ones(len(tokens)) if image_mask is None else image_mask[c] for c in images]
             masks += [row[:, None].expand(part.shape[:2]) for row, part in zip(there, parts, strict=True)]
         if scene is not None:
-            embedded = self.scene(scene).view(len(scene), -1, self.config.vlm.width)
+            embedded = self.scene(octaves(scene)).view(len(scene), -1, self.config.vlm.width)
             parts.append(embedded.to(self.compute_dtype))
             masks.append(token_mask.new_ones(parts[-1].shape[:2]))
         embedded = self.embedding(tokens).float() * math.sqrt(self.config.vlm.width)

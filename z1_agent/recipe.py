@@ -55,7 +55,7 @@ class Modules:
 
     @property
     def in_words(self) -> str:
-        """Short, such as "trunk 2→0 by 20%, decay, AE". Equal words have equal effects: what has none is left out. A
+        """Short, such as "trunk 4→0 by 50%, decay, AE". Equal words have equal effects: what has none is left out. A
         learning rate is named where it is not GrpoConfig's own."""
         lengths: dict[ScheduleName, str] = {
             "linear": f"{self.trunk_start}→0 by {100 * self.trunk_until:g}%",

@@ -29,7 +29,7 @@ _TASK_NOTE = (
     "those of the processes."
 )
 _MODULES_NOTE = (
-    "Modules: for how many decisions a group shares its start (2→0 by 20%: two, then fewer, none after the first 20 % "
+    "Modules: for how many decisions a group shares its start (4→0 by 50%: four, then fewer, none after the first 50 % "
     "of the training; flat: none), the reward of a success, and what learns (AE: action expert, VLM: all else)."
 )
 _AVERAGE_NOTE = (

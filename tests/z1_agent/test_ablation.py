@@ -208,10 +208,10 @@ def test_around_flat_groups_there_is_a_trunk_to_share(tmp_path: Path) -> None:
     recipe = put_recipe(tmp_path, TASK, branching="flat", schedule="linear", trunk_start=0, trunk_until=0.2)
     variants = variants_of(around(recipe, tmp_path), ["branching", "schedule"])
     assert "flat" not in variants
-    # Two decisions, as without a recipe; the paper's start is half of 12 decisions.
+    # Four decisions, as without a recipe; the paper's start is half of 24 decisions.
     starts = {name: config.grpo.trunk.start for name, config in variants.items()}
-    sharing = dict.fromkeys(("trunk", "tree", "linear", "constant", "phase", "uncertainty"), 2)
-    assert starts == sharing | {DEFAULT: 0, "paper": 6}
+    sharing = dict.fromkeys(("trunk", "tree", "linear", "constant", "phase", "uncertainty"), 4)
+    assert starts == sharing | {DEFAULT: 0, "paper": 12}
     assert {config.grpo.branching for name, config in variants.items() if name != DEFAULT} == {"trunk", "tree"}
 
 

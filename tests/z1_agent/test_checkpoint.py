@@ -145,7 +145,7 @@ def edit(path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=1), "has format 1, this program reads 2; use the program version"),
+        (lambda m: m.update(format=1), "has format 1, this program reads 3; use the program version"),
         (lambda m: m.update(kind="lerobot"), "holds 'lerobot', expected 'z1-policy'"),
         (lambda m: m["layouts"]["ACTION"].reverse(), "ACTION"),
         (lambda m: m.update(tokenizer="nano-0"), "needs tokenizer 'nano-0'"),

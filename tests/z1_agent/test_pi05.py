@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.z1_agent.conftest import REFERENCE_CAMERAS
 from z1_agent.flow import flow_matching_error
 from z1_agent.openpi_names import from_openpi
-from z1_agent.pi05 import Pi05, Prefix, pi05, pi05_nano, time_embedding
+from z1_agent.pi05 import Pi05, Prefix, octaves, pi05, pi05_nano, time_embedding
 from z1_agent.prefix import pack
 
 PARITY = 1e-5  # float32 on a CPU; sums of up to 816 terms in another order move the last two digits
@@ -80,9 +80,20 @@ def test_parameter_counts():
     with torch.device("meta"):
         full, nano = Pi05(pi05()), Pi05(pi05_nano(scene_width=38, vision=False))
     assert sum(p.numel() for p in full.parameters()) == 3_353_433_872
-    assert sum(p.numel() for p in nano.parameters()) == 1_672_268
+    assert (
+        sum(p.numel() for p in nano.parameters()) == 1_672_268 + 38 * 10 * 4 * 64
+    )  # sines and cosines at 5 octaves, for 4 tokens of width 64
     without = Pi05(pi05_nano(scene_width=0, vision=False))
     assert not [name for name, _ in without.named_parameters() if name.startswith(("scene", "vision", "projector"))]
+
+
+def test_scene_entries_come_with_five_octaves():
+    """An entry of π/16 beside one of 0: phases π/16, π/8, π/4, π/2 and π."""
+    found = octaves(torch.tensor([[math.pi / 16, 0.0]]))
+    phases = math.pi / torch.tensor([16.0, 8, 4, 2, 1])
+    expected = [torch.stack([wave, torch.full((5,), at_0)], 1) for wave, at_0 in ((phases.sin(), 0), (phases.cos(), 1))]
+    torch.testing.assert_close(found[0, :2], torch.tensor([math.pi / 16, 0.0]))
+    torch.testing.assert_close(found[0, 2:], torch.cat(expected).flatten())
 
 
 def test_the_full_size_does_no_work_that_is_not_needed():

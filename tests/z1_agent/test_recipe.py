@@ -118,7 +118,7 @@ def test_the_rules_by_hand() -> None:
         trunk_until=0.5,
         reward="decay",  # 12.5 % of groups succeed as a whole
         trainable="action_expert",
-        learning_rate=2e-4,
+        learning_rate=3e-4,
         vlm_rate_share=1.0,
     )
 
@@ -167,7 +167,7 @@ def test_the_probe_decides_for_a_policy_that_sees_pixels() -> None:
 
 
 def test_the_rate_is_halved_where_early_training_did_harm() -> None:
-    assert chosen(early=early(gained=0, lost=6)).learning_rate == 1e-4
+    assert chosen(early=early(gained=0, lost=6)).learning_rate == 1.5e-4
 
 
 def test_thresholds_are_settings() -> None:
@@ -256,18 +256,18 @@ def test_a_recipe_becomes_the_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({}, "trunk 2→0 by 20%, decay, AE"),
+        ({}, "trunk 4→0 by 50%, decay, AE"),
         ({"branching": "flat", "reward": "plain", "trainable": "all"}, "flat, plain, AE+VLM"),
         ({"branching": "tree", "trunk_start": 6, "trunk_until": 0.5}, "tree 6→0 by 50%, decay, AE"),
-        ({"schedule": "constant", "reward": "penalty"}, "trunk 2 throughout, penalty, AE"),
+        ({"schedule": "constant", "reward": "penalty"}, "trunk 4 throughout, penalty, AE"),
         ({"schedule": "phase", "trunk_start": 5}, "trunk up to 5 by phase, decay, AE"),
-        ({"schedule": "uncertainty", "branching": "tree"}, "tree up to 2 by uncertainty, decay, AE"),
-        ({"trainable": "vlm_lora", "learning_rate": 1e-4}, "trunk 2→0 by 20%, decay, AE+LoRA(VLM), rate 0.0001"),
-        ({"trainable": "all", "vlm_rate_share": 0.1}, "trunk 2→0 by 20%, decay, AE+VLM, VLM rate × 0.1"),
+        ({"schedule": "uncertainty", "branching": "tree"}, "tree up to 4 by uncertainty, decay, AE"),
+        ({"trainable": "vlm_lora", "learning_rate": 1e-4}, "trunk 4→0 by 50%, decay, AE+LoRA(VLM), rate 0.0001"),
+        ({"trainable": "all", "vlm_rate_share": 0.1}, "trunk 4→0 by 50%, decay, AE+VLM, VLM rate × 0.1"),
         # Without effect: the trunk of flat groups, the rate of what does not learn, the end of what does not shrink.
         ({"branching": "flat", "trunk_start": 0, "schedule": "phase"}, "flat, decay, AE"),
-        ({"trainable": "action_expert_lora", "vlm_rate_share": 0.1}, "trunk 2→0 by 20%, decay, LoRA(AE)"),
-        ({"schedule": "constant", "trunk_until": 0.5}, "trunk 2 throughout, decay, AE"),
+        ({"trainable": "action_expert_lora", "vlm_rate_share": 0.1}, "trunk 4→0 by 50%, decay, LoRA(AE)"),
+        ({"schedule": "constant", "trunk_until": 0.5}, "trunk 4 throughout, decay, AE"),
     ],
 )
 def test_modules_in_words(change: dict[str, Any], words: str) -> None:

@@ -217,12 +217,12 @@ def table_of(path: Path, changes: dict[str, dict[str, Any]]) -> tuple[str, list[
 
 def test_modules_that_all_tasks_share_are_said_once(tmp_path: Path) -> None:
     text, rows, page = table_of(tmp_path / "suite", {"OpenDrawer": {}, "CloseDrawer": {"horizon": 50}})
-    said = "All tasks have the same modules: trunk 2→0 by 20%, decay, AE. No training follows a recipe."
+    said = "All tasks have the same modules: trunk 4→0 by 50%, decay, AE. No training follows a recipe."
     assert text.count(said) == page.count(said) == 1
     assert "| task | category | seeds |" in text
-    assert text.count("trunk 2→0") == 1
+    assert text.count("trunk 4→0") == 1
     found = [(row["modules"], row["recipe_digest"]) for row in rows]
-    assert found == [("trunk 2→0 by 20%, decay, AE", None)] * 2
+    assert found == [("trunk 4→0 by 50%, decay, AE", None)] * 2
     # Recipes that agree are recipes nevertheless.
     text, rows, _ = table_of(tmp_path / "recipes", {"OpenDrawer": by_recipe(FLAT), "CloseDrawer": by_recipe(FLAT)})
     assert "the same modules: flat, plain, AE+VLM. Trainings follow the committed recipes of their tasks" in text

@@ -43,9 +43,9 @@ def test_all_leaves_only_what_nothing_reads(nano_policy):
 def test_nano_counts(nano_policy):
     policy = nano_policy()
     expert = select(policy, "action_expert")
-    assert (expert.num_trainable, expert.num_total) == (1_432_332, 1_664_076)
+    assert (expert.num_trainable, expert.num_total) == (1_432_332, 1_679_436)
     # Unread in the last vlm layer: q and out 2 · 64 · 128, MLP 3 · 64 · 128, its norm and the final norm 2 · 64.
-    assert select(policy, "all").num_trainable == 1_664_076 - 41_088
+    assert select(policy, "all").num_trainable == 1_679_436 - 41_088
     # At rank 16, expert: q and out (128 + 128), k and v (128 + 32), MLP 3 · (128 + 512), times 4 layers.
     assert select(policy, "action_expert_lora").num_trainable == 16 * 4 * (2 * 256 + 2 * 160 + 3 * 640) == 176_128
     # Vlm: q and out (64 + 128), k and v (64 + 32), MLP 3 · (64 + 128) in 3 layers, of the last k and v alone.
