@@ -106,7 +106,7 @@ CONTROL_SENTENCE = "GRPO's CPU time goes into more SFT instead; of its rounds th
 
 def variants_of(config: TrainConfig, factors: Sequence[str]) -> dict[str, TrainConfig]:
     """The configurations to train: the default `config`, and the values of `factors` that differ from it, without its
-    recipe.
+    recipe. Of those that say the same, such as "trunk" and "linear" around flat groups, the first.
 
     Raises ValueError for an unknown factor.
     """
@@ -114,8 +114,14 @@ def variants_of(config: TrainConfig, factors: Sequence[str]) -> dict[str, TrainC
     if unknown:
         raise ValueError(f"unknown factor {unknown[0]!r}; choose among {', '.join(FACTORS)}")
     free = dataclasses.replace(config, recipe=None, recipe_digest=None)
-    changed = {one.name: one.change(free) for one in VARIANTS if one.factor in factors}
-    return {DEFAULT: config} | {name: other for name, other in changed.items() if other != free}
+    found = {DEFAULT: config}
+    told_apart = [free]
+    for variant in VARIANTS:
+        changed = variant.change(free)
+        if variant.factor in factors and changed not in told_apart:
+            found[variant.name] = changed
+            told_apart.append(changed)
+    return found
 
 
 def name_of(task: str, variant: str) -> str:

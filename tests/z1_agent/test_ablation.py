@@ -210,7 +210,7 @@ def test_around_flat_groups_there_is_a_trunk_to_share(tmp_path: Path) -> None:
     assert "flat" not in variants
     # Four decisions, as without a recipe; the paper's start is half of 24 decisions.
     starts = {name: config.grpo.trunk.start for name, config in variants.items()}
-    sharing = dict.fromkeys(("trunk", "tree", "linear", "constant", "phase", "uncertainty"), 4)
+    sharing = dict.fromkeys(("trunk", "tree", "constant", "phase", "uncertainty"), 4)  # "linear" is "trunk" again
     assert starts == sharing | {DEFAULT: 0, "paper": 12}
     assert {config.grpo.branching for name, config in variants.items() if name != DEFAULT} == {"trunk", "tree"}
 
