@@ -93,7 +93,7 @@ class GrpoConfig:
     clip: float = 0.2
     epochs: int = 2
     minibatch_size: int = 256
-    learning_rate: float = 3e-4
+    learning_rate: float = 5e-4
     final_rate_share: float = 0.1
     vlm_rate_share: float = 1.0
     weight_decay: float = 0.01

@@ -118,7 +118,7 @@ def test_the_rules_by_hand() -> None:
         trunk_until=0.5,
         reward="decay",  # 12.5 % of groups succeed as a whole
         trainable="action_expert",
-        learning_rate=3e-4,
+        learning_rate=5e-4,
         vlm_rate_share=1.0,
     )
 
@@ -167,7 +167,7 @@ def test_the_probe_decides_for_a_policy_that_sees_pixels() -> None:
 
 
 def test_the_rate_is_halved_where_early_training_did_harm() -> None:
-    assert chosen(early=early(gained=0, lost=6)).learning_rate == 1.5e-4
+    assert chosen(early=early(gained=0, lost=6)).learning_rate == 2.5e-4
 
 
 def test_thresholds_are_settings() -> None:
