@@ -113,8 +113,8 @@ def test_the_first_ratio_is_one(nano_policy, trainable, dtype):
     policy = nano_policy(executed_len=3)
     torch.nn.init.normal_(policy.model.action_out.weight, std=0.1)
     policy.compute_in(dtype)
-    logs, _ = train(policy, replace(SHORT, trainable=trainable, micro_batch_size=9))
-    assert logs[0].trained_nodes > 9
+    logs, _ = train(policy, replace(SHORT, trainable=trainable, micro_batch_size=3))
+    assert logs[0].trained_nodes > 3
     if dtype == "bfloat16":
         assert logs[0].first_ratio == pytest.approx(1, abs=1e-12)
         assert logs[0].clip_fraction == 0
@@ -156,10 +156,10 @@ def test_memory_is_saved_without_another_update(nano_policy, change):
         [log], _ = train(policy, config)
         return log, weights(policy)
 
-    config = replace(SHORT, num_groups=4)
+    config = replace(SHORT, num_groups=6)
     expected, after = update(config)
     log, came = update(replace(config, **change))
-    assert log.trained_nodes == expected.trained_nodes > 10
+    assert log.trained_nodes == expected.trained_nodes > 7
     assert log.grad_norm == pytest.approx(expected.grad_norm, rel=1e-5)
     assert log.kl == pytest.approx(expected.kl, abs=1e-5)
     # AdamW's first step is the rate times a sign: it may differ where a gradient is nearly zero.
@@ -215,7 +215,7 @@ def test_every_variant_trains_and_counts_its_steps(nano_policy, variant, stochas
 
 
 def test_all_random_steps_learn_too(nano_policy):
-    config = replace(CONFIG, num_iterations=10, num_groups=8, branching="tree", minibatch_size=64, learning_rate=1e-3)
+    config = replace(CONFIG, num_iterations=20, num_groups=8, branching="tree", minibatch_size=64, learning_rate=1e-3)
     logs, _ = train(nano_policy(executed_len=3, stochastic="all"), config)
     success = [log.success for log in logs]
     assert np.mean(success[-5:]) > np.mean(success[:2]) + 0.15, success
