@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.console import Console
 
-from z1_agent.backends import MAX_EVAL_LANES, eval_envs
+from z1_agent.backends import MAX_EVAL_LANES, eval_envs, make_envs
 from z1_agent.console import Bar
 from z1_agent.grpo import IterationLog, train_grpo
 from z1_agent.pipeline import collect_demonstrations, new_policy, protocol, stream_seed
@@ -141,16 +141,8 @@ def _early_progress(diagnosis: Diagnosis, policy: Pi05Policy, before: Watched, c
         branching="flat",
         trainable="action_expert",
     )
-    envs = KitchenVectorEnv(
-        config.task,
-        num_envs=grpo.num_groups * grpo.group_size,
-        group_size=grpo.group_size,
-        obs=config.obs,
-        image_px=config.image_px,
-        horizon=config.horizon,
-        scenes=SceneOptions(split="train"),
-        num_threads=diagnosis.num_threads,
-    )
+    lanes = grpo.num_groups * grpo.group_size
+    envs = make_envs(config, num_envs=lanes, group_size=grpo.group_size, num_threads=diagnosis.num_threads)
     logs: list[IterationLog] = []
     begun = time.process_time()
     with Bar(console, "GRPO", total=iterations, done=0) as bar:

@@ -90,8 +90,8 @@ class TrainConfig:
             raise ValueError(f"seed must not be negative, got {self.seed}")
 
 
-# Horizon of episodes [steps], about twice what the scripted expert takes, and number of demonstrations: so few that SFT
-# alone ends between 30 and 80 % where the task allows.
+# Horizon of episodes [steps], about twice what the scripted expert takes or more, and number of demonstrations: so few
+# that SFT alone leaves GRPO something to improve. What SFT reaches differs much by seed.
 CPU_TASKS = {
     "PnPCounterToCab": (200, 200),
     "PnPCabToCounter": (200, 150),

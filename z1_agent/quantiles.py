@@ -68,6 +68,7 @@ class _Histogram:
         self.low, self.high = math.inf, -math.inf
 
     def add(self, numbers: NDArray) -> None:
+        """Counts `numbers` [N] in; bins grow where these do not reach."""
         is_first = not self.counts.any()
         self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
         if is_first:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.z1_agent.test_recipe import MODULES, RECIPE
+from tests.z1_agent.tiny_training import tiny
 from z1_agent import pipeline
 from z1_agent import recipe as recipe_module
 from z1_agent.ablation import CONTROL, DEFAULT, FACTORS, KIND, VARIANTS, ablation_jobs, name_of, variants_of
@@ -19,30 +20,16 @@ from z1_agent.checkpoint import load_policy
 from z1_agent.cli import main
 from z1_agent.commands.ablate import Ablate
 from z1_agent.comparison import Curve, Found, difference, reach_rows, read_runs, share_to_reach
-from z1_agent.grpo import GrpoConfig
 from z1_agent.jobs import ControlJob, TrainJob
 from z1_agent.manifest import Manifest, open_manifest, read_manifest
-from z1_agent.presets import TrainConfig, cpu, smoke
+from z1_agent.presets import TrainConfig, cpu
 from z1_agent.recipe import Modules, Recipe, RecipeError, check_fixed, keep_recipe, recipe_defaults, with_recipe
 from z1_agent.run import Run, open_run
-from z1_agent.sft import SftConfig
 from z1_agent.statistics import Estimate
 from z1_envs.evaluate import Report
 from z1_envs.opengl import RenderError
 
 TASK = "CloseDrawer"
-
-
-def tiny() -> TrainConfig:
-    """A training in two seconds, which learns nothing."""
-    return dataclasses.replace(
-        smoke(TASK),
-        horizon=40,
-        sft=SftConfig(num_demos=2, batch_size=8, steps_per_round=4, max_rounds=1),
-        grpo=GrpoConfig(num_iterations=3, num_groups=2, group_size=4, minibatch_size=16),
-        validation_episodes=2,
-        eval_episodes=8,
-    )
 
 
 def begin(path: Path, configs: dict[str, TrainConfig], seeds: int = 1) -> Manifest:
@@ -65,7 +52,7 @@ def test_a_variant_changes_its_factor_alone(variant: Any) -> None:
         "trainable": {"grpo.trainable"},
         "denoising": {"sde.stochastic"},
     }
-    for default in (cpu("OpenDrawer"), tiny()):
+    for default in (cpu("OpenDrawer"), tiny(TASK, num_iterations=3, group_size=4)):
         before, after = (flat_settings(dataclasses.asdict(config)) for config in (default, variant.change(default)))
         assert {key for key in before if before[key] != after[key]} <= own[variant.factor]
 
@@ -90,7 +77,7 @@ def draws_nothing(*_given: Any, **_named: Any) -> None:
 
 def test_variants_begin_with_the_default_s_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "film_policy", draws_nothing)
-    wanted = variants_of(tiny(), ["branching", "denoising", CONTROL])
+    wanted = variants_of(tiny(TASK, num_iterations=3, group_size=4), ["branching", "denoising", CONTROL])
     assert set(wanted) == {DEFAULT, "flat", "tree", "all"}
     configs = {name_of(TASK, name): config for name, config in wanted.items()}
     manifest = begin(tmp_path / "ablation", configs)

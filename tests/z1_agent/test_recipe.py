@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.z1_agent.tiny_training import tiny
 from z1_agent import pipeline
 from z1_agent import recipe as recipe_module
 from z1_agent.choice import Thresholds, choose
@@ -22,7 +23,6 @@ from z1_agent.pipeline import Training, train
 from z1_agent.presets import TrainConfig, cpu, smoke
 from z1_agent.recipe import Modules, Recipe, RecipeError, parse_recipe, recipe_defaults, with_recipe
 from z1_agent.run import Run, open_run
-from z1_agent.sft import SftConfig
 from z1_agent.signals import (
     Approach,
     EarlyProgress,
@@ -334,16 +334,8 @@ def test_a_suite_of_before_there_were_recipes_goes_on(tmp_path: Path) -> None:
     assert resumed.planned[TASK].num_seeds == 1
 
 
-def tiny(task: str) -> TrainConfig:
-    return dataclasses.replace(
-        smoke(task),
-        horizon=40,
-        sft=SftConfig(num_demos=2, batch_size=8, steps_per_round=4, max_rounds=1),
-        grpo=GrpoConfig(num_iterations=2, num_groups=2, group_size=2, minibatch_size=16),
-        validation_episodes=2,
-        eval_episodes=4,
-        checkpoint_every=1,
-    )
+def short(task: str) -> TrainConfig:
+    return dataclasses.replace(tiny(task, num_iterations=2), eval_episodes=4, checkpoint_every=1)
 
 
 class ChangesTheRecipe(StopRequest):
@@ -364,7 +356,7 @@ def disputed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, TrainConfig
     """A training whose recipe was changed while it ran."""
     folder = tmp_path_factory.mktemp("recipe")
     file = folder / "mine.json"
-    config = with_recipe(recipe_defaults(tiny(TASK), put(file)))
+    config = with_recipe(recipe_defaults(short(TASK), put(file)))
     run = open_run(folder / "run", config, preset="smoke", command=["z1"], resume=False)
     with pytest.raises(RecipeError, match=r"has changed since training began .* fixed before the final evaluation"):
         train(Training(run, config, Console(quiet=True), ChangesTheRecipe(run, file), 1))
@@ -421,7 +413,7 @@ def test_diagnose_refuses_at_the_door(
 def test_diagnose_measures_chooses_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diagnose_command, "PRESETS", {"smoke": tiny})
+    monkeypatch.setattr(diagnose_command, "PRESETS", {"smoke": short})
     words = ["diagnose", TASK, "--preset", "smoke", "--out", str(tmp_path), "--episodes", "5", "--iterations", "2"]
     assert main([*words, "--threads", "1", "--rules.tree-decisions", "2"]) == 0
     file = tmp_path / "recipe.json"

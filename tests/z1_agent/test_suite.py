@@ -14,16 +14,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.z1_agent.tiny_training import tiny
 from z1_agent import pipeline
 from z1_agent.cli import main
 from z1_agent.console import StopRequest
 from z1_agent.grpo import GrpoConfig
 from z1_agent.jobs import TrainJob, cost_of, output_of, run_jobs
 from z1_agent.manifest import Manifest, open_manifest, read_manifest
-from z1_agent.presets import TrainConfig, smoke
 from z1_agent.run import RunError
 from z1_agent.schedules import LinearTrunk
-from z1_agent.sft import SftConfig
 from z1_agent.suite import KIND, run_suite, suite_jobs
 from z1_agent.suite_report import write_suite
 from z1_agent.summary import summarise
@@ -34,20 +33,7 @@ ROOT = Path(__file__).parents[2]
 COSTS = {"cpu_seconds", "peak_memory_bytes", "origins"}  # what two equal suites may differ in
 
 
-def tiny(task: str) -> TrainConfig:
-    """A training in two seconds, which learns nothing."""
-    return dataclasses.replace(
-        smoke(task),
-        horizon=40,
-        sft=SftConfig(num_demos=2, batch_size=8, steps_per_round=4, max_rounds=1),
-        grpo=GrpoConfig(num_iterations=8, num_groups=2, group_size=2, minibatch_size=16),
-        validation_episodes=2,
-        eval_episodes=8,
-        checkpoint_every=2,
-    )
-
-
-CONFIGS = {"CloseDrawer": tiny("CloseDrawer")}
+CONFIGS = {"CloseDrawer": tiny("CloseDrawer", num_iterations=8)}
 
 
 def begin(path: Path, *, resume: bool = False, seeds: int | None = 2, configs: Any = None) -> Manifest:
@@ -69,8 +55,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from rich.console import Console
-sys.path.insert(0, {tests!r})
-import test_suite as t
+sys.path.insert(0, {root!r})
+from tests.z1_agent import test_suite as t
 manifest = t.begin(Path(sys.argv[1]))
 t.run_suite(manifest, t.jobs_of(manifest), at_once=1, console=Console(), stop=t.StopRequest())
 """
@@ -101,7 +87,7 @@ def test_a_killed_suite_goes_on_to_the_table_of_one_that_was_not(
     monkeypatch.setenv("MUJOCO_GL", "off")  # no films in processes that begin now, nor in this one
     monkeypatch.setattr(pipeline, "film_policy", draws_nothing)
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    script = SCRIPT.format(tests=str(Path(__file__).parent))
+    script = SCRIPT.format(root=str(ROOT))
     with subprocess.Popen([sys.executable, "-c", script, str(killed)], cwd=ROOT) as process:
         second = killed / "runs" / "CloseDrawer-1" / "log.jsonl"
         wait_for(lambda: second.exists() and second.read_text().count('"stage": "rl"') >= 1, process)
@@ -153,7 +139,7 @@ def finish(manifest: Manifest, task: str, seed: int, gained: int, lost: int, won
 
 def test_the_table_by_hand(tmp_path: Path) -> None:
     names = ("OpenDrawer", "CloseDrawer", "TurnOnStove", "TurnOffStove")
-    manifest = begin(tmp_path / "suite", configs={name: tiny(name) for name in names})
+    manifest = begin(tmp_path / "suite", configs={name: tiny(name, num_iterations=8) for name in names})
     assert write_suite(manifest) is None
     assert not (manifest.path / "results.md").exists()
     finish(manifest, "OpenDrawer", 0, gained=30, lost=0, won=50)
@@ -206,7 +192,7 @@ def by_recipe(grpo: GrpoConfig, recipe: str | None = "auto", digest: str | None 
 
 def table_of(path: Path, changes: dict[str, dict[str, Any]]) -> tuple[str, list[dict[str, Any]], str]:
     """Markdown, rows of the JSON and page of a suite whose tasks differ from `tiny` by `changes`."""
-    configs = {name: dataclasses.replace(tiny(name), **change) for name, change in changes.items()}
+    configs = {name: dataclasses.replace(tiny(name, num_iterations=8), **change) for name, change in changes.items()}
     manifest = begin(path, configs=configs, seeds=1)
     for name in configs:
         finish(manifest, name, 0, gained=30, lost=0, won=50)
@@ -262,11 +248,11 @@ def test_a_suite_with_unknown_settings_is_refused_at_the_door(tmp_path: Path) ->
     manifest.let_go()
     # Although only another task is asked for: the table has a row for each.
     with pytest.raises(RunError, match=r"CloseDrawer: the configuration has unknown grpo.patience; use the"):
-        begin(manifest.path, resume=True, configs={"OpenDrawer": tiny("OpenDrawer")})
+        begin(manifest.path, resume=True, configs={"OpenDrawer": tiny("OpenDrawer", num_iterations=8)})
 
 
 def test_all_tasks_come_before_the_next_seed(tmp_path: Path) -> None:
-    both = CONFIGS | {"OpenDrawer": tiny("OpenDrawer")}
+    both = CONFIGS | {"OpenDrawer": tiny("OpenDrawer", num_iterations=8)}
     manifest = begin(tmp_path / "suite", configs=both, seeds=1)
     assert manifest.in_order() == [("CloseDrawer", 0), ("OpenDrawer", 0)]
     # Seeds and tasks are added; none is lost.
