@@ -1,54 +1,58 @@
 """Measuring what decides a task's recipe: SFT, how far its rollouts come, and a few iterations of GRPO.
 
 Nothing here sees an episode of a training's validation or final evaluation: episodes come from a stream of their own.
-The SFT policy is that of `z1 train` with the same task, preset and seed. GRPO is measured with flat groups and the
-action expert alone, and its rate falls as it does in the first iterations of a whole training.
+SFT is that of `z1 train` with the same task, preset and seed, in a run of its own that can be resumed; what follows is
+measured anew each time. GRPO is measured with flat groups and the action expert alone, and its rate falls as it does in
+the first iterations of a whole training.
 Source: arXiv 2606.31846 (Z-1), training-stage diagnostics.
 """
 
 import dataclasses
+import shlex
 import time
 from dataclasses import dataclass
 
 import numpy as np
-from rich.console import Console
+from torch.utils.tensorboard.writer import SummaryWriter
 
-from z1_agent.backends import MAX_EVAL_LANES, eval_envs, make_envs
+from z1_agent.backends import MAX_EVAL_LANES, make_envs
 from z1_agent.console import Bar
 from z1_agent.grpo import IterationLog, train_grpo
-from z1_agent.pipeline import collect_demonstrations, new_policy, protocol, stream_seed
+from z1_agent.pipeline import Training, learn_from_demonstrations, stream_seed
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import TrainConfig
-from z1_agent.sft import SftProgress, train_sft
+from z1_agent.run import open_run
 from z1_agent.signals import EarlyProgress, Probe, Signals, Watched, approach_of, failures_of
-from z1_envs.evaluate import agent_rows, evaluate
+from z1_envs.evaluate import agent_rows
 from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
 from z1_envs.kitchen.scene import SceneOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What to measure. config: of the training to be decided. episodes: watched, of each policy. iterations: of GRPO.
-    with_probe: whether SFT is done a second time, with the other kind of observations. num_threads: of the physics."""
+    """What to measure. training: the one to be decided, of which SFT is done in its run. episodes: watched, of each
+    policy. iterations: of GRPO. with_probe: whether SFT is done a second time, with the other kind of observations."""
 
-    config: TrainConfig
+    training: Training[TrainConfig]
     episodes: int
     iterations: int
     with_probe: bool
-    num_threads: int | None = None
 
 
-def measure(diagnosis: Diagnosis, console: Console) -> Signals:
-    """All signals; minutes with the preset `cpu`."""
-    config = diagnosis.config
-    policy = _sft(diagnosis, config, console)
-    before = watch(diagnosis, policy, config.obs)
-    console.print(f"SFT from {config.obs}: success {before.rate}")
-    early = _early_progress(diagnosis, policy, before, console)
-    console.print(f"GRPO, {early.iterations} iterations: {early.gain:+.1%} in {early.env_steps / 1000:.0f}k env steps")
-    probe = _probe(diagnosis, before, console) if diagnosis.with_probe else None
+def measure(diagnosis: Diagnosis) -> Signals:
+    """All signals; minutes with the preset `cpu`. Raises Stopped once a wanted stop has left SFT on disk."""
+    training = diagnosis.training
+    console, obs = training.console, training.config.obs
+    with training.stop.listen(console):
+        policy = _sft(training)
+        before = watch(diagnosis, policy, obs)
+        console.print(f"SFT from {obs}: success {before.rate}")
+        early = _early_progress(diagnosis, policy, before)
+        gain = f"{early.gain:+.1%} in {early.env_steps / 1000:.0f}k env steps"
+        console.print(f"GRPO, {early.iterations} iterations: {gain}")
+        probe = _probe(diagnosis, before) if diagnosis.with_probe else None
     return Signals(
-        sees=config.obs,
+        sees=obs,
         sft=before.rate,
         approach=approach_of(before),
         failures=failures_of(before),
@@ -59,7 +63,7 @@ def measure(diagnosis: Diagnosis, console: Console) -> Signals:
 
 def watch(diagnosis: Diagnosis, policy: Pi05Policy, obs: ObsMode) -> Watched:
     """The episodes of the diagnosis, by `policy` without noise of its own. Those won at their start are left out."""
-    config = diagnosis.config
+    config = diagnosis.training.config
     first = stream_seed(config.seed, "diagnosis")
     waves: list[Watched] = []
     for start in range(0, diagnosis.episodes, MAX_EVAL_LANES):
@@ -71,7 +75,7 @@ def watch(diagnosis: Diagnosis, policy: Pi05Policy, obs: ObsMode) -> Watched:
             image_px=config.image_px,
             horizon=config.horizon,
             scenes=SceneOptions(split="train"),
-            num_threads=diagnosis.num_threads,
+            num_threads=diagnosis.training.num_threads,
         )
         waves.append(_watch_wave(envs, policy, list(seeds)))
         envs.close()
@@ -84,6 +88,7 @@ def watch(diagnosis: Diagnosis, policy: Pi05Policy, obs: ObsMode) -> Watched:
 
 
 def _watch_wave(envs: KitchenVectorEnv, policy: Pi05Policy, seeds: list[int]) -> Watched:
+    policy.reset(seeds[0])
     observation, infos = envs.reset(seed=seeds)
     lanes = np.arange(envs.num_envs, dtype=np.int32)
     is_trial = ~infos["success"]
@@ -109,30 +114,15 @@ def _held(rows: np.ndarray, num_looks: int) -> np.ndarray:
     return np.concatenate([rows, np.repeat(rows[-1:], num_looks - len(rows), axis=0)])
 
 
-def _sft(diagnosis: Diagnosis, config: TrainConfig, console: Console) -> Pi05Policy:
-    """The policy of the training's own SFT: the same demonstrations, seeds and stopping rule."""
-    demos = collect_demonstrations(config)
-    policy = new_policy(config, demos)
-    envs = eval_envs(config, diagnosis.num_threads, config.validation_episodes)
-
-    def validate(candidate: Pi05Policy) -> float:
-        return evaluate(candidate, envs, protocol(config, "validation", config.validation_episodes)).rate
-
-    with Bar(console, f"SFT from {config.obs}", total=config.sft.max_rounds, done=0) as bar:
-
-        def on_round(progress: SftProgress, _state: object) -> bool:
-            bar.update(len(progress.score), f"held-out success {progress.score[-1]:.0%}")
-            return True
-
-        seed = stream_seed(config.seed, "SFT")
-        train_sft(policy, demos, config.sft, seed=seed, validate=validate, on_round=on_round)
-    envs.close()
-    return policy
+def _sft(training: Training[TrainConfig]) -> Pi05Policy:
+    with SummaryWriter(training.run.events) as events:
+        return learn_from_demonstrations(training, events)
 
 
-def _early_progress(diagnosis: Diagnosis, policy: Pi05Policy, before: Watched, console: Console) -> EarlyProgress:
+def _early_progress(diagnosis: Diagnosis, policy: Pi05Policy, before: Watched) -> EarlyProgress:
     """Improves `policy`, in place."""
-    config, iterations = diagnosis.config, diagnosis.iterations
+    training, iterations = diagnosis.training, diagnosis.iterations
+    config = training.config
     share = 1 - (1 - config.grpo.final_rate_share) * min(1.0, iterations / config.grpo.num_iterations)
     grpo = dataclasses.replace(
         config.grpo,
@@ -142,19 +132,20 @@ def _early_progress(diagnosis: Diagnosis, policy: Pi05Policy, before: Watched, c
         trainable="action_expert",
     )
     lanes = grpo.num_groups * grpo.group_size
-    envs = make_envs(config, num_envs=lanes, group_size=grpo.group_size, num_threads=diagnosis.num_threads)
+    envs = make_envs(config, num_envs=lanes, group_size=grpo.group_size, num_threads=training.num_threads)
     logs: list[IterationLog] = []
     begun = time.process_time()
-    with Bar(console, "GRPO", total=iterations, done=0) as bar:
+    with Bar(training.console, "GRPO", total=iterations, done=0) as bar:
 
         def on_iteration(log: IterationLog, _state: object) -> bool:
             logs.append(log)
             bar.update(len(logs), f"success {log.success:.0%}")
-            return True
+            return not training.stop.made
 
         train_grpo(policy, envs, grpo, seed=stream_seed(config.seed, "diagnosis GRPO"), on_iteration=on_iteration)
     seconds = time.process_time() - begun
     envs.close()
+    training.stop.check()
     after = watch(diagnosis, policy, config.obs)
     return EarlyProgress(
         iterations=iterations,
@@ -169,9 +160,20 @@ def _early_progress(diagnosis: Diagnosis, policy: Pi05Policy, before: Watched, c
     )
 
 
-def _probe(diagnosis: Diagnosis, before: Watched, console: Console) -> Probe:
-    other: ObsMode = "state" if diagnosis.config.obs == "pixels" else "pixels"
-    policy = _sft(diagnosis, dataclasses.replace(diagnosis.config, obs=other), console)
-    rates = {diagnosis.config.obs: before.rate, other: watch(diagnosis, policy, other).rate}
-    console.print(f"SFT from {other}: success {rates[other]}")
+def _probe(diagnosis: Diagnosis, before: Watched) -> Probe:
+    training = diagnosis.training
+    config, about, path = training.config, training.run.about(), training.run.path / "probe"
+    other: ObsMode = "state" if config.obs == "pixels" else "pixels"
+    probed = dataclasses.replace(config, obs=other)
+    run = open_run(
+        path,
+        probed,
+        preset=about["preset"],
+        command=shlex.split(about["command"]),
+        resume=(path / "config.json").is_file(),
+    )
+    policy = _sft(dataclasses.replace(training, run=run, config=probed))
+    run.let_go()
+    rates = {config.obs: before.rate, other: watch(diagnosis, policy, other).rate}
+    training.console.print(f"SFT from {other}: success {rates[other]}")
     return Probe(state=rates["state"], pixels=rates["pixels"])

@@ -82,7 +82,7 @@ def _train(training: Training[TrainConfig]) -> dict[str, Any]:
             keep_recipe(training.config, run)
             with SummaryWriter(run.events) as events:
                 if training.config.policy is None:
-                    policy = _learn_from_demonstrations(training, events)
+                    policy = learn_from_demonstrations(training, events)
                 else:
                     policy = begin_trying(training.config).to(training.config.device)
                 before = _evaluation(training, policy, EVAL_SFT)
@@ -127,7 +127,8 @@ def stream_seed(seed: int, name: str) -> int:
     return (int(high) << 32 | int(low)) >> 2
 
 
-def _learn_from_demonstrations(training: Training[TrainConfig], events: SummaryWriter) -> Pi05Policy:
+def learn_from_demonstrations(training: Training[TrainConfig], events: SummaryWriter) -> Pi05Policy:
+    """The policy after SFT, gone on with from what the run has. Raises Stopped once a wanted stop is saved."""
     run, config = training.run, training.config
     if checkpoint.exists(run.sft_checkpoint):
         return checkpoint.load_policy(run.sft_checkpoint).to(config.device)

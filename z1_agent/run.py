@@ -4,7 +4,7 @@ config.json                    resolved configuration, command, commit and versi
                                where another one has gone on with it
 checkpoint/                    the present policy with the trainer's state
 sft/                           the policy after SFT; all that `z1 sft` is for
-recipe.json                    copy of the recipe that chose the modules, where there is one
+recipe.json                    copy of the recipe that chose the modules, where there is one; what `z1 diagnose` makes
 eval_sft.json  eval_rl.json    the two evaluations
 log.jsonl                      one line per stage, SFT round and GRPO iteration, with its times
 lock                           held by the process that trains here, with its process id

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests.z1_agent.tiny_training import tiny
+from z1_agent import diagnose as diagnose_module
 from z1_agent import pipeline
 from z1_agent import recipe as recipe_module
 from z1_agent.choice import Thresholds, choose
@@ -433,3 +434,25 @@ def test_diagnose_measures_chooses_and_writes(
     assert "is there already" in capsys.readouterr().err
     assert file.read_text() == before
     assert json.loads(before)["format"] == 1
+
+
+def test_a_diagnosis_that_was_killed_keeps_its_sft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnose_command, "PRESETS", {"smoke": short})
+    words = ["diagnose", TASK, "--preset", "smoke", "--out", str(tmp_path), "--episodes", "5", "--iterations", "1"]
+
+    def killed(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(diagnose_module, "watch", killed)
+        assert main(words) == 130
+    log = (tmp_path / "log.jsonl").read_text()
+    assert '"stage": "sft"' in log
+    assert main([*words, "--resume"]) == 0
+    assert (tmp_path / "log.jsonl").read_text() == log
+    with_resume = json.loads((tmp_path / "recipe.json").read_text())
+    assert main([*words[:5], str(tmp_path / "again"), *words[6:]]) == 0
+    in_one_go = json.loads((tmp_path / "again" / "recipe.json").read_text())
+    for recipe in (with_resume, in_one_go):
+        del recipe["signals"]["early"]["cpu_seconds"], recipe["signals"]["derived"]["early_gain_per_cpu_minute"]
+    assert with_resume["signals"] == in_one_go["signals"]

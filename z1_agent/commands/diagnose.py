@@ -10,12 +10,14 @@ from tyro.conf import Positional
 
 from z1_agent import doctor
 from z1_agent.choice import Thresholds, choose
-from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, make_directory
-from z1_agent.commands.work import Work, console
+from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative
+from z1_agent.commands.work import INTERRUPTED, Work, console
+from z1_agent.console import Stopped, StopRequest
 from z1_agent.diagnose import Diagnosis, measure
+from z1_agent.pipeline import Training
 from z1_agent.presets import PRESETS
-from z1_agent.recipe import RECIPE_FILE, Recipe
-from z1_agent.run import RunError, origin, write_text
+from z1_agent.recipe import Recipe
+from z1_agent.run import Run, RunError, open_run, origin, write_text
 from z1_envs.kitchen.env import BACKEND, ObsMode
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
 
@@ -23,19 +25,21 @@ from z1_envs.kitchen.plans.plan import SCENE_VERSION
 @dataclass(frozen=True, kw_only=True)
 class Diagnose:
     """Measure a task on the embedded kitchen, choose the modules of its training, and write them to OUT/recipe.json,
-    for `z1 train TASK --recipe OUT/recipe.json`. Begins anew each time; nothing is left where it is stopped.
+    for `z1 train TASK --recipe OUT/recipe.json`.
 
     preset: of the training to be decided. seed: of SFT, GRPO and the episodes watched. out: directory, by default
-    runs/diagnose-TASK-PRESET-SEED. obs: what the policy sees; image_px is read for pixels, those of the probe too.
-    episodes: watched, of each policy. iterations: of early GRPO. probe_pixels: do SFT a second time from pixels (with
-    --obs pixels: from privileged state), to see whether perception limits; that takes minutes. threads: of the physics,
-    by default all cores. rules: where the choice changes its mind; the paper publishes no such numbers.
+    runs/diagnose-TASK-PRESET-SEED. resume: go on with the SFT in it; the rest is measured anew. obs: what the policy
+    sees; image_px is read for pixels, those of the probe too. episodes: watched, of each policy. iterations: of early
+    GRPO. probe_pixels: do SFT a second time from pixels (with --obs pixels: from privileged state), to see whether
+    perception limits; that takes minutes. threads: of the physics, by default all cores. rules: where the choice
+    changes its mind; the paper publishes no such numbers.
     """
 
     task: Positional[str]
     preset: Literal["cpu", "smoke"] = "cpu"
     seed: int = 0
     out: Path | None = None
+    resume: bool = False
     obs: ObsMode = "state"
     image_px: int = 64
     episodes: int = 128
@@ -45,36 +49,40 @@ class Diagnose:
     rules: Thresholds = field(default_factory=Thresholds)
 
     def prepare(self, argv: Sequence[str]) -> Work:
-        """Checks all, and makes the directory; the work is the measuring."""
+        """Opens the directory, a run's; the work is the measuring."""
         flags = {"--episodes": self.episodes, "--iterations": self.iterations, "--threads": self.threads}
         for flag, number in flags.items():
             check_at_least_1(flag, number)
         check_not_negative("--seed", self.seed)
         config = replace(PRESETS[self.preset](self.task), seed=self.seed, obs=self.obs, image_px=self.image_px)
         out = self.out or Path("runs") / f"diagnose-{config.task}-{self.preset}-{self.seed}"
-        file = out / RECIPE_FILE
+        file = Run(out).recipe
         if file.exists():
-            raise RunError(f"{file} is there already: remove it, or give another --out")
+            raise RunError(f"{file} is there already: it is measured; give another --out to measure anew")
         if self.probe_pixels or self.obs == "pixels":
             replace(config, obs="pixels")  # refuses images that the network's patches do not tile
             doctor.draw_test_frame()
-        make_directory(out)
+        begun = ["z1", *(word for word in argv if word != "--resume")]
+        run = open_run(out, config, preset=self.preset, command=begun, resume=self.resume)
         diagnosis = Diagnosis(
-            config=config,
+            training=Training(run, config, console, StopRequest(), self.threads),
             episodes=self.episodes,
             iterations=self.iterations,
             with_probe=self.probe_pixels,
-            num_threads=self.threads,
         )
         how = {
-            "command": shlex.join(["z1", *argv]),
+            "command": shlex.join(begun),
             "preset": self.preset,
             "seed": self.seed,
             "image_px": self.image_px,
         }
 
         def work() -> int:
-            signals = measure(diagnosis, console)
+            try:
+                signals = measure(diagnosis)
+            except Stopped:
+                console.print(f"Stopped; SFT is in {out}. Go on with: {shlex.join([*begun, '--resume'])}")
+                return INTERRUPTED
             choice = choose(signals, config.grpo, self.rules)
             recipe = Recipe(
                 task=config.task,
