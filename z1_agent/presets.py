@@ -98,17 +98,17 @@ _MOVED = FlowSDE(num_steps=4, noise=1.2)
 # Horizon of episodes [steps], about twice what the scripted expert takes or more; number of demonstrations, so few that
 # SFT alone leaves GRPO something to improve (what it reaches differs much by seed); how paths are sampled.
 CPU_TASKS = {
-    "PnPCounterToCab": (200, 200, _CARRIED),
-    "PnPCabToCounter": (200, 150, _CARRIED),
-    "PnPCounterToSink": (120, 150, _CARRIED),
-    "PnPSinkToCounter": (120, 120, _CARRIED),
-    "PnPCounterToMicrowave": (200, 200, _CARRIED),
-    "PnPMicrowaveToCounter": (200, 150, _CARRIED),
-    "PnPCounterToStove": (120, 150, _CARRIED),
-    "PnPStoveToCounter": (120, 120, _CARRIED),
-    "OpenSingleDoor": (160, 60, _MOVED),
+    "PnPCounterToCab": (200, 120, _CARRIED),
+    "PnPCabToCounter": (200, 100, _CARRIED),
+    "PnPCounterToSink": (120, 120, _CARRIED),
+    "PnPSinkToCounter": (120, 100, _CARRIED),
+    "PnPCounterToMicrowave": (200, 120, _CARRIED),
+    "PnPMicrowaveToCounter": (200, 100, _CARRIED),
+    "PnPCounterToStove": (120, 120, _CARRIED),
+    "PnPStoveToCounter": (120, 100, _CARRIED),
+    "OpenSingleDoor": (160, 45, _MOVED),
     "CloseSingleDoor": (120, 25, _MOVED),
-    "OpenDoubleDoor": (300, 120, _MOVED),
+    "OpenDoubleDoor": (300, 80, _MOVED),
     "CloseDoubleDoor": (200, 20, _MOVED),
     "OpenDrawer": (120, 8, _MOVED),
     "CloseDrawer": (120, 2, _MOVED),
@@ -121,7 +121,7 @@ CPU_TASKS = {
     "TurnOnMicrowave": (120, 15, _MOVED),
     "TurnOffMicrowave": (120, 15, _MOVED),
     "CoffeeServeMug": (160, 50, _CARRIED),
-    "CoffeeSetupMug": (200, 120, _CARRIED),
+    "CoffeeSetupMug": (200, 100, _CARRIED),
 }
 _MANY_DEMOS = 40  # from here on SFT rises for longer: rounds have more steps, and the average spans more of them
 
