@@ -4,6 +4,7 @@ Source: arXiv 2606.31846 (Z-1) names SFT success, early progress with the action
 rollouts. How they are measured it leaves open: the definitions here are ours.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -164,6 +165,19 @@ class Signals:
             "early_gain_per_cpu_minute": self.early.per_cpu_minute,
         }
         return asdict(self) | {"derived": derived}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Signals":
+        """The inverse of `to_json`."""
+        approach, probe = values["approach"], values["probe"]
+        return cls(
+            sees=values["sees"],
+            sft=Rate(**values["sft"]),
+            approach=Approach(**approach | {"reached": Rate(**approach["reached"])}),
+            failures=Failures(**values["failures"]),
+            early=EarlyProgress(**values["early"]),
+            probe=None if probe is None else Probe(**{name: Rate(**rate) for name, rate in probe.items()}),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

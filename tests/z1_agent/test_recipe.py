@@ -18,7 +18,6 @@ from z1_agent.cli import main
 from z1_agent.commands import diagnose as diagnose_command
 from z1_agent.commands.suite import Suite
 from z1_agent.console import StopRequest
-from z1_agent.grpo import GrpoConfig
 from z1_agent.manifest import open_manifest
 from z1_agent.pipeline import Training, train
 from z1_agent.presets import TrainConfig, cpu, smoke
@@ -83,7 +82,7 @@ STATE_RATE, PIXEL_RATE = Rate(successes=60, episodes=100), Rate(successes=20, ep
 
 
 def chosen(**changes: Any) -> Modules:
-    return choose(dataclasses.replace(SIGNALS, **changes), GrpoConfig(), Thresholds()).modules
+    return choose(dataclasses.replace(SIGNALS, **changes), cpu(TASK), Thresholds()).modules
 
 
 def approach(reached: int, early: float | None, late: float | None) -> Approach:
@@ -113,10 +112,10 @@ def test_progress_is_success_per_cost() -> None:
 
 def test_the_rules_by_hand() -> None:
     assert chosen() == Modules(
-        branching="tree",  # 5 >= 4 decisions, 60 of 60 failures come late
-        schedule="linear",  # the quarters are 1 < 2 apart
-        trunk_start=5,
-        trunk_until=0.5,
+        branching="tree",  # all reach, but SFT's 40 % are below three of four
+        schedule="linear",
+        trunk_start=12,  # half of 120 steps in chunks of 5
+        trunk_until=1.0,
         reward="decay",  # 12.5 % of groups succeed as a whole
         trainable="action_expert",
         learning_rate=5e-4,
@@ -125,21 +124,17 @@ def test_the_rules_by_hand() -> None:
 
 
 def test_groups_share_what_is_reached_reliably() -> None:
-    assert chosen(approach=approach(79, 5.0, 6.0)).branching == "flat"
+    flat = chosen(approach=approach(79, 5.0, 6.0))
+    assert (flat.branching, flat.trunk_start) == ("flat", 0)
     assert chosen(approach=approach(80, 5.0, 6.0)).branching == "tree"
     assert chosen(approach=approach(0, None, None)).branching == "flat"
-    assert chosen(approach=approach(100, 0.9, 6.0)).branching == "flat"  # nothing before the first decision
-    short = chosen(approach=approach(100, 3.9, 4.0))
-    assert (short.branching, short.trunk_start) == ("trunk", 3)
-    # 40 of 70 failures never reach: 43 % come late, below a half.
-    astray = Failures(never_reached=40, reached_and_failed=30, grasped_and_lost=0, unfinished=0)
-    assert chosen(failures=astray).branching == "trunk"
 
 
-def test_groups_part_on_their_own_where_approaches_differ() -> None:
-    assert chosen(approach=approach(100, 4.0, 6.0)).schedule == "phase"
-    unsure = chosen(approach=approach(90, 4.0, 6.0))
-    assert (unsure.schedule, unsure.trunk_until) == ("linear", 0.2)
+def test_groups_share_a_whole_trunk_where_leaders_succeed() -> None:
+    assert chosen(sft=Rate(successes=75, episodes=100)).branching == "trunk"
+    assert chosen(sft=Rate(successes=74, episodes=100)).branching == "tree"
+    unsure = approach(79, 5.0, 6.0)
+    assert chosen(sft=Rate(successes=75, episodes=100), approach=unsure).branching == "flat"
 
 
 def test_rewards_decay_where_whole_groups_succeed() -> None:
@@ -173,7 +168,7 @@ def test_the_rate_is_halved_where_early_training_did_harm() -> None:
 
 def test_thresholds_are_settings() -> None:
     rules = Thresholds(shared_reach=1.0, decay_groups=0.2)
-    modules = choose(dataclasses.replace(SIGNALS, approach=approach(99, 5.0, 6.0)), GrpoConfig(), rules).modules
+    modules = choose(dataclasses.replace(SIGNALS, approach=approach(99, 5.0, 6.0)), cpu(TASK), rules).modules
     assert (modules.branching, modules.reward) == ("flat", "plain")
 
 
@@ -416,12 +411,13 @@ def test_diagnose_measures_chooses_and_writes(
 ) -> None:
     monkeypatch.setattr(diagnose_command, "PRESETS", {"smoke": short})
     words = ["diagnose", TASK, "--preset", "smoke", "--out", str(tmp_path), "--episodes", "5", "--iterations", "2"]
-    assert main([*words, "--threads", "1", "--rules.tree-decisions", "2"]) == 0
+    assert main([*words, "--threads", "1", "--rules.shared-reach", "0"]) == 0
     file = tmp_path / "recipe.json"
     recipe = parse_recipe(file.read_text(), file)
     assert recipe.digest in capsys.readouterr().out
-    assert len(recipe.reasons) == 5
-    assert recipe.thresholds["tree_decisions"] == 2
+    assert len(recipe.reasons) == 4
+    assert recipe.thresholds["shared_reach"] == 0
+    assert recipe.modules.branching != "flat"
     signals = recipe.signals
     assert signals["sft"]["episodes"] == signals["early"]["episodes"] == 5
     assert sum(signals["failures"].values()) == 5 - signals["sft"]["successes"]
@@ -434,6 +430,16 @@ def test_diagnose_measures_chooses_and_writes(
     assert "is there already" in capsys.readouterr().err
     assert file.read_text() == before
     assert json.loads(before)["format"] == 1
+    # The rules again, on what was measured then.
+    monkeypatch.setattr(diagnose_command, "measure", None)
+    assert main([*words, "--resume", "--rules.shared-reach", "2"]) == 0
+    again = parse_recipe(file.read_text(), file)
+    assert (again.modules.branching, again.signals, again.origin) == ("flat", recipe.signals, recipe.origin)
+    after = file.read_text()
+    for flags, said in ((["--seed", "1"], "seed is 0 there and 1 here"), (["--episodes", "6"], "with episodes 5")):
+        assert main([*words, "--resume", *flags]) == 2
+        assert said in capsys.readouterr().err
+        assert file.read_text() == after
 
 
 def test_a_diagnosis_that_was_killed_keeps_its_sft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

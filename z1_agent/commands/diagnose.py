@@ -1,10 +1,10 @@
 """`z1 diagnose`: what decides a task's recipe is measured, and the recipe is written."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
@@ -16,8 +16,9 @@ from z1_agent.console import Stopped, StopRequest
 from z1_agent.diagnose import Diagnosis, measure
 from z1_agent.pipeline import Training
 from z1_agent.presets import PRESETS
-from z1_agent.recipe import Recipe
+from z1_agent.recipe import Recipe, parse_recipe
 from z1_agent.run import Run, RunError, open_run, origin, write_text
+from z1_agent.signals import Signals
 from z1_envs.kitchen.env import BACKEND, ObsMode
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
 
@@ -28,7 +29,8 @@ class Diagnose:
     for `z1 train TASK --recipe OUT/recipe.json`.
 
     preset: of the training to be decided. seed: of SFT, GRPO and the episodes watched. out: directory, by default
-    runs/diagnose-TASK-PRESET-SEED. resume: go on with the SFT in it; the rest is measured anew. obs: what the policy
+    runs/diagnose-TASK-PRESET-SEED. resume: go on with the SFT in it, the rest is measured anew; where all has been
+    measured, apply the rules to it again. obs: what the policy
     sees; image_px is read for pixels, those of the probe too. episodes: watched, of each policy. iterations: of early
     GRPO. probe_pixels: do SFT a second time from pixels (with --obs pixels: from privileged state), to see whether
     perception limits; that takes minutes. threads: of the physics, by default all cores. rules: where the choice
@@ -57,8 +59,11 @@ class Diagnose:
         config = replace(PRESETS[self.preset](self.task), seed=self.seed, obs=self.obs, image_px=self.image_px)
         out = self.out or Path("runs") / f"diagnose-{config.task}-{self.preset}-{self.seed}"
         file = Run(out).recipe
-        if file.exists():
-            raise RunError(f"{file} is there already: it is measured; give another --out to measure anew")
+        if file.exists() and not self.resume:
+            raise RunError(
+                f"{file} is there already: it is measured; add --resume to apply the rules to that again, or give "
+                f"another --out to measure anew"
+            )
         if self.probe_pixels or self.obs == "pixels":
             replace(config, obs="pixels")  # refuses images that the network's patches do not tile
             doctor.draw_test_frame()
@@ -71,19 +76,25 @@ class Diagnose:
             with_probe=self.probe_pixels,
         )
         how = {
-            "command": shlex.join(begun),
             "preset": self.preset,
             "seed": self.seed,
             "image_px": self.image_px,
+            "episodes": self.episodes,
+            "iterations": self.iterations,
+            "probe_pixels": self.probe_pixels,
         }
+        measured = _measured(file, how) if file.exists() else None
 
         def work() -> int:
-            try:
-                signals = measure(diagnosis)
-            except Stopped:
-                console.print(f"Stopped; SFT is in {out}. Go on with: {shlex.join([*begun, '--resume'])}")
-                return INTERRUPTED
-            choice = choose(signals, config.grpo, self.rules)
+            if measured is None:
+                try:
+                    signals = measure(diagnosis)
+                except Stopped:
+                    console.print(f"Stopped; SFT is in {out}. Go on with: {shlex.join([*begun, '--resume'])}")
+                    return INTERRUPTED
+            else:
+                signals = Signals.from_json(measured.signals)
+            choice = choose(signals, config, self.rules)
             recipe = Recipe(
                 task=config.task,
                 backend=BACKEND,
@@ -93,8 +104,8 @@ class Diagnose:
                 reasons=choice.reasons,
                 signals=signals.to_json(),
                 thresholds=asdict(self.rules),
-                diagnosis=how | {"episodes": self.episodes, "iterations": self.iterations},
-                origin=origin(),
+                diagnosis=how | {"command": shlex.join(begun)},
+                origin=origin() if measured is None else measured.origin,
             )
             write_text(file, recipe.to_json())
             for reason in choice.reasons:
@@ -103,3 +114,16 @@ class Diagnose:
             return 0
 
         return work
+
+
+def _measured(file: Path, how: Mapping[str, Any]) -> Recipe:
+    """The recipe in `file`. Raises RunError where it was not measured so, or in other scenes."""
+    recipe = parse_recipe(file.read_text(encoding="utf-8"), file)
+    there = recipe.diagnosis | {"scene_version": recipe.scene_version}
+    for name, value in {**how, "scene_version": SCENE_VERSION}.items():
+        if there.get(name) != value:
+            raise RunError(
+                f"{file} was measured with {name} {there.get(name)!r}, this is {value!r}; give another --out to "
+                f"measure anew"
+            )
+    return recipe
