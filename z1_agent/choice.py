@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from z1_agent.grpo import Branching, GrpoConfig, RewardName
 from z1_agent.presets import TrainConfig
 from z1_agent.recipe import Modules
+from z1_agent.schedules import LinearTrunk
 from z1_agent.signals import EarlyProgress, Signals
 from z1_agent.trainable import Trainable
 
@@ -17,9 +18,9 @@ from z1_agent.trainable import Trainable
 class Thresholds:
     """Where the rules of `choose` change their mind. The paper publishes none.
 
-    shared_reach: groups share their approach where at least this share of episodes reaches. trunk_success: all of it,
-    where SFT success is at least so high; elsewhere they are trees, which train most of what they share. until: share
-    of training after which the trunk, at first half an episode, is gone.
+    shared_reach: groups share their start where at least this share of episodes reaches. long_success: at first half an
+    episode, all of training long (the paper's schedule), where SFT success is at least so high; elsewhere they are
+    trees of the configuration's own, shorter trunk.
     decay_groups: rewards decay where this share of groups succeeds as a whole; elsewhere that adds nothing.
     joint_success, joint_slope, joint_never_reached: all of the network learns where SFT success and early gain per
     1,000 env steps are below, and at least this share of failures never reaches. joint_gap: or, where the policy sees
@@ -29,8 +30,7 @@ class Thresholds:
     """
 
     shared_reach: float = 0.8
-    trunk_success: float = 0.75
-    until: float = 1.0
+    long_success: float = 0.75
     decay_groups: float = 0.1
     joint_success: float = 0.5
     joint_slope: float = 5e-4
@@ -52,7 +52,7 @@ def choose(signals: Signals, config: TrainConfig, thresholds: Thresholds) -> Cho
     """The modules for a training with `config` of whose task `signals` were measured; learning rates are those of
     `config`, or shares of them."""
     grpo = config.grpo
-    branching, why_branching = _branching(signals, thresholds)
+    branching, trunk, why_branching = _branching(signals, config, thresholds)
     reward, why_reward = _reward(signals.early, thresholds)
     trainable, why_trainable = _trainable(signals, thresholds)
     is_joint = trainable == "all"
@@ -60,8 +60,8 @@ def choose(signals: Signals, config: TrainConfig, thresholds: Thresholds) -> Cho
     modules = Modules(
         branching=branching,
         schedule="linear",
-        trunk_start=0 if branching == "flat" else config.half_an_episode,
-        trunk_until=thresholds.until,
+        trunk_start=trunk.start,
+        trunk_until=trunk.until,
         reward=reward,
         trainable=trainable,
         learning_rate=rate,
@@ -70,14 +70,16 @@ def choose(signals: Signals, config: TrainConfig, thresholds: Thresholds) -> Cho
     return Choice(modules=modules, reasons=(why_branching, why_reward, why_trainable, why_rate))
 
 
-def _branching(signals: Signals, thresholds: Thresholds) -> tuple[Branching, str]:
+def _branching(signals: Signals, config: TrainConfig, thresholds: Thresholds) -> tuple[Branching, LinearTrunk, str]:
     reached = f"{signals.approach.reached} of episodes reach"
     if signals.approach.reached.value < thresholds.shared_reach:
-        return "flat", f"Flat groups: {reached}, below {thresholds.shared_reach:.0%}: the approach is to be learned."
+        why = f"{reached}, below {thresholds.shared_reach:.0%}: the approach is to be learned"
+        return "flat", LinearTrunk(start=0), f"Flat groups: {why}."
     success = f"SFT success is {signals.sft}"
-    if signals.sft.value < thresholds.trunk_success:
-        return "tree", f"Trees: {reached}, but {success}: what is shared has to improve too."
-    return "trunk", f"A shared trunk: {reached}, and {success}: where the leader succeeds, one lane does for a group."
+    if signals.sft.value < thresholds.long_success:
+        return "tree", config.grpo.trunk, f"Trees: {reached}, but {success}: what is shared has to improve too."
+    trunk = LinearTrunk(start=config.half_an_episode, until=1.0)
+    return "trunk", trunk, f"A long trunk: {reached}, and {success}: where the leader succeeds, one lane does for all."
 
 
 def _reward(early: EarlyProgress, thresholds: Thresholds) -> tuple[RewardName, str]:

@@ -114,8 +114,8 @@ def test_the_rules_by_hand() -> None:
     assert chosen() == Modules(
         branching="tree",  # all reach, but SFT's 40 % are below three of four
         schedule="linear",
-        trunk_start=12,  # half of 120 steps in chunks of 5
-        trunk_until=1.0,
+        trunk_start=4,
+        trunk_until=0.5,
         reward="decay",  # 12.5 % of groups succeed as a whole
         trainable="action_expert",
         learning_rate=5e-4,
@@ -130,8 +130,9 @@ def test_groups_share_what_is_reached_reliably() -> None:
     assert chosen(approach=approach(0, None, None)).branching == "flat"
 
 
-def test_groups_share_a_whole_trunk_where_leaders_succeed() -> None:
-    assert chosen(sft=Rate(successes=75, episodes=100)).branching == "trunk"
+def test_groups_share_half_an_episode_where_leaders_succeed() -> None:
+    long = chosen(sft=Rate(successes=75, episodes=100))
+    assert (long.branching, long.trunk_start, long.trunk_until) == ("trunk", 12, 1.0)  # 12 * 5 * 2 = 120 steps
     assert chosen(sft=Rate(successes=74, episodes=100)).branching == "tree"
     unsure = approach(79, 5.0, 6.0)
     assert chosen(sft=Rate(successes=75, episodes=100), approach=unsure).branching == "flat"
