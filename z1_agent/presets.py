@@ -115,7 +115,7 @@ CPU_TASKS = {
     "PnPCounterToStove": (120, 160, _CARRIED),
     "PnPStoveToCounter": (120, 140, _CARRIED),
     "OpenSingleDoor": (160, 45, _MOVED),
-    "CloseSingleDoor": (120, 20, _MOVED),
+    "CloseSingleDoor": (120, 15, _MOVED),
     "OpenDoubleDoor": (300, 80, _MOVED),
     "CloseDoubleDoor": (200, 20, _MOVED),
     "OpenDrawer": (120, 8, _MOVED),
