@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from z1_agent.grpo import Branching, GrpoConfig, RewardName, ScheduleName
+from z1_agent.grpo import Baseline, Branching, GrpoConfig, RewardName, ScheduleName
 from z1_agent.jobs import ControlJob, Job, TrainJob
 from z1_agent.manifest import Manifest
 from z1_agent.presets import TrainConfig
@@ -70,6 +70,10 @@ def _reward(reward: RewardName) -> Change:
     return _grpo(lambda grpo: dataclasses.replace(grpo, reward=reward))
 
 
+def _baseline(baseline: Baseline) -> Change:
+    return _grpo(lambda grpo: dataclasses.replace(grpo, baseline=baseline))
+
+
 def _trainable(trainable: Trainable) -> Change:
     return _grpo(lambda grpo: dataclasses.replace(grpo, trainable=trainable))
 
@@ -94,6 +98,10 @@ VARIANTS: tuple[Variant, ...] = (
     _variant("reward", "plain", "1 for a success, however late", _reward("plain")),
     _variant("reward", "decay", "late successes earn less; no success is pushed down", _reward("decay")),
     _variant("reward", "penalty", "late successes earn less, and slow ones are pushed down", _reward("penalty")),
+    _variant("baseline", "group", "every decision is compared with the whole group", _baseline("group")),
+    _variant(
+        "baseline", "running", "every decision is compared with what still runs of its group", _baseline("running")
+    ),
     _variant("trainable", "expert", "the action expert learns alone", _trainable("action_expert")),
     _variant("trainable", "joint", "all of the network learns", _trainable("all")),
     _variant("denoising", "one", "one denoising step per chunk is random", _stochastic("one")),

@@ -22,21 +22,18 @@ class Thresholds:
     episode, all of training long (the paper's schedule), where SFT success is at least so high; elsewhere they are
     trees of the configuration's own, shorter trunk.
     decay_groups: rewards decay where this share of groups succeeds as a whole; elsewhere that adds nothing.
-    joint_success, joint_slope, joint_never_reached: all of the network learns where SFT success and early gain per
-    1,000 env steps are below, and at least this share of failures never reaches. joint_gap: or, where the policy sees
-    pixels, where success from privileged state is higher by so much, and beyond chance. joint_rate_share: rate of all
-    but the action expert, then, as a share of its own.
+    expert_success, expert_gain: the action expert learns alone, which costs less, where SFT success or early gain are
+    at least so high; but where the policy sees pixels and success from privileged state is higher by joint_gap, and
+    beyond chance, all of the network learns.
     worse_rate_share: of the learning rate, where early GRPO has made the policy worse beyond chance.
     """
 
     shared_reach: float = 0.8
     long_success: float = 0.75
     decay_groups: float = 0.1
-    joint_success: float = 0.5
-    joint_slope: float = 5e-4
-    joint_never_reached: float = 0.5
+    expert_success: float = 0.75
+    expert_gain: float = 0.2
     joint_gap: float = 0.15
-    joint_rate_share: float = 0.1
     worse_rate_share: float = 0.5
 
 
@@ -55,7 +52,6 @@ def choose(signals: Signals, config: TrainConfig, thresholds: Thresholds) -> Cho
     branching, trunk, why_branching = _branching(signals, config, thresholds)
     reward, why_reward = _reward(signals.early, thresholds)
     trainable, why_trainable = _trainable(signals, thresholds)
-    is_joint = trainable == "all"
     rate, why_rate = _rate(signals.early, grpo, thresholds)
     modules = Modules(
         branching=branching,
@@ -65,7 +61,7 @@ def choose(signals: Signals, config: TrainConfig, thresholds: Thresholds) -> Cho
         reward=reward,
         trainable=trainable,
         learning_rate=rate,
-        vlm_rate_share=thresholds.joint_rate_share if is_joint else grpo.vlm_rate_share,
+        vlm_rate_share=grpo.vlm_rate_share,
     )
     return Choice(modules=modules, reasons=(why_branching, why_reward, why_trainable, why_rate))
 
@@ -90,19 +86,16 @@ def _reward(early: EarlyProgress, thresholds: Thresholds) -> tuple[RewardName, s
 
 
 def _trainable(signals: Signals, thresholds: Thresholds) -> tuple[Trainable, str]:
-    probe, early = signals.probe, signals.early
+    probe = signals.probe
     if signals.sees == "pixels" and probe is not None:
         gap = f"SFT from privileged state reaches {probe.state}, from pixels {probe.pixels}"
         if probe.gap >= thresholds.joint_gap and probe.is_beyond_chance:
             return "all", f"All of the network learns: {gap}, so perception limits."
-    slope = f"early gain is {early.gain:+.1%}, {early.per_1000_steps:+.3%} per 1,000 env steps"
-    lost = f"{signals.failures.never_reached_share:.0%} of failures never reach"
-    is_low = signals.sft.value < thresholds.joint_success
-    is_slow = early.per_1000_steps < thresholds.joint_slope
-    is_astray = signals.failures.never_reached_share >= thresholds.joint_never_reached
-    if is_low and is_slow and is_astray:
-        return "all", f"All of the network learns: SFT success is {signals.sft}, {slope}, and {lost}."
-    return "action_expert", f"The action expert learns alone: SFT success is {signals.sft}, {slope}; {lost}."
+    gain = signals.early.gain
+    found = f"SFT success is {signals.sft}, the action expert's early gain {gain:+.1%}"
+    if signals.sft.value >= thresholds.expert_success or gain >= thresholds.expert_gain:
+        return "action_expert", f"The action expert learns alone, which costs less: {found}."
+    return "all", f"All of the network learns: {found}, so what the action expert reads has to improve too."
 
 
 def _rate(early: EarlyProgress, grpo: GrpoConfig, thresholds: Thresholds) -> tuple[float, str]:

@@ -5,6 +5,7 @@ How it differs from the textbook:
   all. Trunk decisions are not trained on; decisions shared by part of a group are, once, weighted by the sum of
   their leaves' advantages. The loss is a mean over chunks as if every leaf had its own copy of what it shares.
 * The policy is a flow: its likelihood is that of the random denoising steps of Flow-SDE, one ratio per chunk.
+* A decision is compared with what is still running of its group when it is made, not with the whole group.
 * With the vision-language part of the network frozen, what it computed during the rollout (the prefix: its K/V) is
   reused by every epoch, as far as memory goes; beyond, and where that part learns, it is computed from observations.
 * Old log-probs are those of sampling where training computes the same numbers. In bfloat16 it does not: other padding
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from z1_agent.advantage import (
     DecayedReward,
+    FloatArray,
     GroupCounts,
     GroupFilter,
     PenalisedReward,
@@ -59,7 +61,9 @@ from z1_envs.branch import BranchVectorEnv
 Branching = Literal["flat", "trunk", "tree"]
 ScheduleName = Literal["linear", "constant", "phase", "uncertainty"]
 RewardName = Literal["decay", "plain", "penalty"]
+Baseline = Literal["group", "running"]
 _AVERAGE = "average."
+_ROUNDING = 1e-9  # of advantages: below, a mean of equal ones equals them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +73,11 @@ class GrpoConfig:
     branching: whether a group is "flat", shares a "trunk" or is a "tree" (see schedules). schedule: how long the trunk
     is: trunk.start decisions where that is "constant", at most as many where "phase" or "uncertainty" chooses for each
     group; "linear" shrinks them to 0 by trunk.until. reward: success-aware "decay" by gamma per chunk, a "penalty" per
-    chunk, or "plain" (see advantage). clip: of the ratio. minibatch_size: decisions per optimiser step.
-    learning_rate: of the first iteration, from where it falls linearly to `final_rate_share` of it in the last;
-    vlm_rate_share: what the rate of all but the action expert is of it. trainable: what learns; lora: the adapters of
-    selections that have some.
+    chunk, or "plain" (see advantage). baseline: what a decision is compared with, the whole "group", or what is still
+    "running" of it when the decision is made (see decision_weights). clip: of the ratio. minibatch_size: decisions per
+    optimiser step. learning_rate: of the first iteration, from where it falls linearly to `final_rate_share` of it in
+    the last; vlm_rate_share: what the rate of all but the action expert is of it. trainable: what learns; lora: the
+    adapters of selections that have some.
     ema_decay: the policy ends with a moving average of its weights over optimiser steps; 0 for the last weights.
     micro_batch_size: decisions whose activations are in memory at once, None for all of a minibatch. recompute_layers:
     less memory for more time, see Pi05.recompute_layers. prefix_memory_gib: room for prefixes that epochs reuse [GiB].
@@ -90,10 +95,11 @@ class GrpoConfig:
     gamma: float = 0.998
     penalty: float = 0.01
     keep: GroupFilter = field(default_factory=GroupFilter)
+    baseline: Baseline = "running"
     clip: float = 0.2
     epochs: int = 2
     minibatch_size: int = 256
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
     final_rate_share: float = 0.1
     vlm_rate_share: float = 1.0
     weight_decay: float = 0.01
@@ -116,7 +122,12 @@ class GrpoConfig:
         for name in ("gamma", "final_rate_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
-        for name, choices in (("branching", Branching), ("schedule", ScheduleName), ("reward", RewardName)):
+        for name, choices in (
+            ("branching", Branching),
+            ("schedule", ScheduleName),
+            ("reward", RewardName),
+            ("baseline", Baseline),
+        ):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}")
         if self.branching == "tree":
@@ -219,8 +230,7 @@ def train_grpo(
         advantages, groups = group_advantages(
             rewards, tree.success, tree.leaf_group, tree.weight, config.keep, reward.in_all_success
         )
-        weights = tree.node_sums(advantages)
-        copies = tree.node_sums((advantages != 0).astype(np.float64))  # how many chunks of how many leaves a node is
+        weights, copies = decision_weights(tree, advantages, config.baseline)
         nodes = np.flatnonzero(tree.trainable & (copies > 0))
 
         # Learn: a few epochs over the decisions that matter.
@@ -263,6 +273,24 @@ def train_grpo(
         del tree  # before the next one grows: two at a time would double the memory
         if not on_iteration(log, lambda at=iteration: _state(policy, optimizer, average, at)):
             return
+
+
+def decision_weights(tree: RolloutTree, advantages: FloatArray, baseline: Baseline) -> tuple[FloatArray, FloatArray]:
+    """The weight of each decision in the loss [N], and how many chunks of how many leaves it stands for [N]: 0 where it
+    teaches nothing.
+
+    advantages: of leaves [M]. With "group", the textbook's, a weight is the sum of the leaves' advantages. With
+    "running", what is subtracted is not the mean of the group but of those of its lanes that still run: once the
+    successes are over, a failure is compared with failures alone, and its last decisions, which had nothing to win any
+    more, teach nothing. Groups that push nobody down stay as they are.
+    """
+    weights = tree.node_sums(advantages)
+    if baseline == "group":
+        return weights, tree.node_sums((advantages != 0).astype(np.float64))
+    is_judged = np.isin(tree.leaf_group, tree.leaf_group[advantages < 0])
+    lanes = tree.node_sums(np.ones(len(advantages)))
+    weights -= lanes * tree.running_means(np.where(is_judged, advantages, 0))
+    return weights, np.where(np.abs(weights) > _ROUNDING, lanes, 0)
 
 
 def _optimizer(policy: Pi05Policy, selected: Selection, config: GrpoConfig) -> torch.optim.AdamW:

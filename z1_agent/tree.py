@@ -113,6 +113,17 @@ class RolloutTree:
                 sums[self.parent[node]] += sums[node]
         return sums
 
+    def running_means(self, leaf_values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """For every node the mean of `leaf_values` [M] over the lanes of its group that still run there: those that
+        make at least as many decisions before their end [N]."""
+        num_groups, most = int(self.group.max()) + 1, int(self.depth.max()) + 1
+        lanes, sums = np.zeros((num_groups, most)), np.zeros((num_groups, most))
+        ends = self.leaf_group, self.depth[self.leaf]
+        np.add.at(lanes, ends, self.weight)
+        np.add.at(sums, ends, leaf_values * self.weight)
+        lanes, sums = (np.cumsum(values[:, ::-1], axis=1)[:, ::-1] for values in (lanes, sums))
+        return (sums / np.maximum(lanes, 1))[self.group, self.depth]
+
 
 def concatenate(trees: list[RolloutTree]) -> RolloutTree:
     """One tree of all `trees`, whose groups stay apart: they are numbered on.

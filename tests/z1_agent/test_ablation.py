@@ -49,6 +49,7 @@ def test_a_variant_changes_its_factor_alone(variant: Any) -> None:
         "branching": {"grpo.branching"},
         "schedule": {"grpo.schedule", "grpo.trunk.start", "grpo.trunk.until", "grpo.branching"},
         "reward": {"grpo.reward"},
+        "baseline": {"grpo.baseline"},
         "trainable": {"grpo.trainable"},
         "denoising": {"sde.stochastic"},
     }
@@ -60,9 +61,9 @@ def test_a_variant_changes_its_factor_alone(variant: Any) -> None:
 def test_the_default_is_trained_once() -> None:
     default = cpu("OpenDrawer")
     names = set(variants_of(default, FACTORS))
-    # Of each factor one value is the default's own: 15 variants, 5 factors.
-    assert len(names) == 1 + 15 - 5
-    assert names & {"trunk", "linear", "decay", "expert", "one"} == set()
+    # Of each factor one value is the default's own: 17 variants, 6 factors.
+    assert len(names) == 1 + 17 - 6
+    assert names & {"trunk", "linear", "decay", "running", "joint", "one"} == set()
     assert variants_of(default, [CONTROL]) == {DEFAULT: default}
     with pytest.raises(ValueError, match="unknown factor 'speed'; choose among branching, schedule, reward"):
         variants_of(default, ["speed"])
@@ -164,7 +165,14 @@ def test_a_recipe_is_varied_by_one_factor_at_a_time(tmp_path: Path) -> None:
     recipe = put_recipe(tmp_path, TASK)  # trees, 4 decisions by phase, plain rewards, all of the network learns
     default = around(recipe, tmp_path)
     variants = variants_of(default, FACTORS)
-    assert set(variants) == {DEFAULT, *(one.name for one in VARIANTS)} - {"tree", "phase", "plain", "joint", "one"}
+    assert set(variants) == {DEFAULT, *(one.name for one in VARIANTS)} - {
+        "tree",
+        "phase",
+        "plain",
+        "running",
+        "joint",
+        "one",
+    }
     assert variants.pop(DEFAULT) is default
     assert (default.recipe, default.recipe_digest) == (str(tmp_path), recipe.digest)
     chosen = flat_settings(dataclasses.asdict(default))

@@ -8,6 +8,7 @@ import torch
 
 from tests.z1_agent.reach_env import HORIZON, ReachEnv
 from z1_agent import rollout
+from z1_agent.grpo import decision_weights
 from z1_agent.loss import clipped_surrogate
 from z1_agent.policy import Pi05Policy
 from z1_agent.rollout import grow
@@ -131,6 +132,45 @@ def test_node_sums_by_hand():
     np.testing.assert_array_equal(tree.node_sums(np.array([1.0, -2.0])), [-3.0, -3.0, 1.0, -4.0, 1.0])
 
 
+def four_lanes() -> RolloutTree:
+    """Two of two decisions, two of three."""
+    return hand_made(parent=[-1, -1, -1, -1, 0, 1, 2, 3, 6, 7], leaf=[4, 5, 8, 9], weight=[1, 1, 1, 1])
+
+
+def test_late_failures_among_failures_teach_nothing():
+    # Of four lanes two succeed in two decisions, two fail in three: in the third there is nobody to be compared with.
+    tree = four_lanes()
+    advantages = np.array([1.0, 1.0, -1.0, -1.0])
+    weights, copies = decision_weights(tree, advantages, "running")
+    np.testing.assert_allclose(weights, [1, 1, -1, -1, 1, 1, -1, -1, 0, 0])
+    np.testing.assert_array_equal(copies, [1, 1, 1, 1, 1, 1, 1, 1, 0, 0])
+    weights, copies = decision_weights(tree, advantages, "group")
+    np.testing.assert_allclose(weights, [1, 1, -1, -1, 1, 1, -1, -1, -1, -1])
+    assert copies.all()
+
+
+def test_a_late_success_is_compared_with_the_failure_beside_it():
+    # R = 1, 1, 1, 0: mean 3/4, std √3/4. In the third decision the third and fourth lane run, their mean is -1/√3.
+    advantages = np.array([1, 1, 1, -3]) / np.sqrt(3)
+    weights, _ = decision_weights(four_lanes(), advantages, "running")
+    np.testing.assert_allclose(weights * np.sqrt(3), [1, 1, 1, -3, 1, 1, 1, -3, 2, -2])
+
+
+def test_what_a_cluster_shares_is_compared_lane_by_lane():
+    #  0 ─┬─ 1*       a = 1, weight 2
+    #     └─ 2 ─ 3*   a = -1, weight 2
+    tree = hand_made(parent=[-1, 0, 0, 2], leaf=[1, 3], weight=[2, 2])
+    weights, copies = decision_weights(tree, np.array([1.0, -1.0]), "running")
+    np.testing.assert_allclose(weights, [0, 2, -2, 0])
+    np.testing.assert_array_equal(copies, [0, 2, 2, 0])
+
+
+def test_all_success_groups_push_nobody_down():
+    advantages = np.array([0.2, 0.1, 0.0, 0.1])
+    weights, _ = decision_weights(four_lanes(), advantages, "running")
+    np.testing.assert_allclose(weights, [0.2, 0.1, 0, 0.1, 0.2, 0.1, 0, 0.1, 0, 0.1])
+
+
 def test_leaves_count_by_weight_where_clusters_end_early(nano_policy):
     tree = grow_reach(nano_policy, binary_tree(2, 2), groups=8, seed=2, lines=(0.2, 1.0))
     assert len(set(tree.depth[tree.leaf])) > 1  # unequal depths
@@ -245,10 +285,13 @@ def gradient(policy, objective: torch.Tensor) -> torch.Tensor:
 
 def hand_made(parent, leaf, weight) -> RolloutTree:
     n, m = len(parent), len(leaf)
+    depth = np.zeros(n, dtype=int)
+    for node, above in enumerate(parent):
+        depth[node] = depth[above] + 1 if above >= 0 else 0
     return RolloutTree(
         parent=np.array(parent),
         group=np.zeros(n, dtype=int),
-        depth=np.zeros(n, dtype=int),
+        depth=depth,
         trainable=np.ones(n, dtype=bool),
         seen=Seen(has_prefix=np.ones(n, dtype=bool), prefix=None, observation=None),  # not looked at
         path=torch.zeros(n),
