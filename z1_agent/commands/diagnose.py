@@ -15,7 +15,7 @@ from z1_agent.commands.work import INTERRUPTED, Work, console
 from z1_agent.console import Stopped, StopRequest
 from z1_agent.diagnose import Diagnosis, measure
 from z1_agent.pipeline import Training
-from z1_agent.presets import PRESETS
+from z1_agent.presets import PRESETS, TrainConfig
 from z1_agent.recipe import Recipe, parse_recipe
 from z1_agent.run import Run, RunError, open_run, origin, write_text
 from z1_agent.signals import Signals
@@ -86,34 +86,39 @@ class Diagnose:
         measured = _measured(file, how) if file.exists() else None
 
         def work() -> int:
-            if measured is None:
-                try:
-                    signals = measure(diagnosis)
-                except Stopped:
-                    console.print(f"Stopped; SFT is in {out}. Go on with: {shlex.join([*begun, '--resume'])}")
-                    return INTERRUPTED
-            else:
-                signals = Signals.from_json(measured.signals)
-            choice = choose(signals, config, self.rules)
-            recipe = Recipe(
-                task=config.task,
-                backend=BACKEND,
-                obs=config.obs,
-                scene_version=SCENE_VERSION,
-                modules=choice.modules,
-                reasons=choice.reasons,
-                signals=signals.to_json(),
-                thresholds=asdict(self.rules),
-                diagnosis=how | {"command": shlex.join(begun)},
-                origin=origin() if measured is None else measured.origin,
-            )
+            try:
+                signals = measure(diagnosis) if measured is None else Signals.from_json(measured.signals)
+            except Stopped:
+                console.print(f"Stopped; SFT is in {out}. Go on with: {shlex.join([*begun, '--resume'])}")
+                return INTERRUPTED
+            by = origin() if measured is None else measured.origin
+            recipe = _recipe(config, signals, self.rules, how | {"command": shlex.join(begun)}, by)
             write_text(file, recipe.to_json())
-            for reason in choice.reasons:
+            for reason in recipe.reasons:
                 console.print(reason)
             console.print(f"Recipe {recipe.digest}: {file}")
             return 0
 
         return work
+
+
+def _recipe(
+    config: TrainConfig, signals: Signals, rules: Thresholds, how: dict[str, Any], by: dict[str, Any]
+) -> Recipe:
+    """What `rules` choose for a training with `config`; how and by which program `signals` were measured."""
+    choice = choose(signals, config, rules)
+    return Recipe(
+        task=config.task,
+        backend=BACKEND,
+        obs=config.obs,
+        scene_version=SCENE_VERSION,
+        modules=choice.modules,
+        reasons=choice.reasons,
+        signals=signals.to_json(),
+        thresholds=asdict(rules),
+        diagnosis=how,
+        origin=by,
+    )
 
 
 def _measured(file: Path, how: Mapping[str, Any]) -> Recipe:
