@@ -107,11 +107,6 @@ class Failures:
         """All failed episodes."""
         return self.never_reached + self.reached_and_failed + self.grasped_and_lost + self.unfinished
 
-    @property
-    def never_reached_share(self) -> float:
-        """Of all failures; 0 without any."""
-        return self.never_reached / self.total if self.total else 0.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Approach:
