@@ -68,6 +68,7 @@ class TrainJob:
 
     command: what the run is to say that made it. threads: of the physics, None for all cores. after: a finished run
     whose SFT policy this one begins with, instead of an SFT of its own; its evaluation is taken over with it.
+    sft_folder: runs from which SFT is taken over where one of them has done the same.
     """
 
     path: Path
@@ -76,6 +77,7 @@ class TrainJob:
     command: tuple[str, ...]
     threads: int | None = None
     after: Path | None = None
+    sft_folder: Path | None = None
 
     @property
     def is_done(self) -> bool:
@@ -101,7 +103,7 @@ class TrainJob:
             write_text(run.eval_sft, Run(self.after).eval_sft.read_text(encoding="utf-8"))
         console = Console(highlight=False, soft_wrap=True)
         try:
-            train(Training(run, config, console, StopRequest(), self.threads))
+            train(Training(run, config, console, StopRequest(), self.threads, self.sft_folder))
         except Stopped:
             return _INTERRUPTED
         return 0

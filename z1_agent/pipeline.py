@@ -33,6 +33,7 @@ from z1_agent.result import make_result, peak_memory
 from z1_agent.run import DEMONSTRATIONS, EVAL_RL, EVAL_SFT, RL, SFT, Run, write_text
 from z1_agent.sft import SftProgress, train_sft
 from z1_agent.start import begin_trying, fresh_policy, statistics
+from z1_agent.taken_over import take_over_sft
 from z1_envs.datasets import read_demos
 from z1_envs.demos import Demonstrations
 from z1_envs.evaluate import EvalProtocol, Report, evaluate
@@ -47,13 +48,15 @@ _RECENT = 10  # iterations in the moving average of the live line
 
 @dataclass
 class Training(Generic[Config]):
-    """A run under way. num_threads: of the physics, None for all cores; results do not depend on it."""
+    """A run under way. num_threads: of the physics, None for all cores. sft_folder: runs from which SFT is taken over
+    where one of them has done the same. Results depend on neither."""
 
     run: Run
     config: Config
     console: Console
     stop: StopRequest
     num_threads: int | None = None
+    sft_folder: Path | None = None
 
     def __post_init__(self) -> None:
         self.clock = _Clock()
@@ -130,7 +133,7 @@ def stream_seed(seed: int, name: str) -> int:
 def learn_from_demonstrations(training: Training[TrainConfig], events: SummaryWriter) -> Pi05Policy:
     """The policy after SFT, gone on with from what the run has. Raises Stopped once a wanted stop is saved."""
     run, config = training.run, training.config
-    if checkpoint.exists(run.sft_checkpoint):
+    if checkpoint.exists(run.sft_checkpoint) or _takes_over_sft(training, events):
         return checkpoint.load_policy(run.sft_checkpoint).to(config.device)
     demos = _demonstrations(training)
     policy, resume = new_policy(config, demos), None
@@ -166,6 +169,20 @@ def learn_from_demonstrations(training: Training[TrainConfig], events: SummaryWr
     training.stop.check()
     checkpoint.save(run.sft_checkpoint, policy, task=config.task, backend=backend)
     return policy
+
+
+def _takes_over_sft(training: Training[TrainConfig], events: SummaryWriter) -> bool:
+    if training.sft_folder is None:
+        return False
+    found = take_over_sft(training.sft_folder, training.run, training.config)
+    if found is None:
+        training.console.print(f"No run in {training.sft_folder} has done this SFT: it is done here")
+        return False
+    for line in training.run.log():
+        if line["stage"] == SFT:
+            plot(events, SFT, line["round"], {name: line[name] for name in ("success", "loss")})
+    training.console.print(f"SFT is taken over from {found.path}")
+    return True
 
 
 def collect_demonstrations(config: TrainConfig) -> Demonstrations:

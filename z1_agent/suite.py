@@ -24,9 +24,15 @@ KIND = "suite"
 
 
 def suite_jobs(
-    manifest: Manifest, configs: Mapping[str, TrainConfig], *, command: Sequence[str], threads: int | None
+    manifest: Manifest,
+    configs: Mapping[str, TrainConfig],
+    *,
+    command: Sequence[str],
+    threads: int | None,
+    sft_folder: Path | None = None,
 ) -> list[TrainJob]:
-    """The trainings of `configs` in order, those that are done included. threads: of each one's physics."""
+    """The trainings of `configs` in order, those that are done included. threads: of each one's physics. sft_folder:
+    runs whose SFT they may take over."""
     return [
         TrainJob(
             path=manifest.run_path(task, seed),
@@ -34,6 +40,7 @@ def suite_jobs(
             preset=manifest.preset,
             command=tuple(command),
             threads=threads,
+            sft_folder=sft_folder,
         )
         for task, seed in manifest.in_order()
         if task in configs

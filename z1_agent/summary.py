@@ -11,6 +11,7 @@ from z1_agent.presets import TrainConfig
 from z1_agent.recipe import AUTO, Modules
 from z1_agent.run import Run
 from z1_agent.statistics import Estimate, Improvement, PairedCounts, holm, improvement, pooled_mcnemar
+from z1_agent.taken_over import taken_over_seconds
 from z1_envs.evaluate import wilson
 from z1_envs.tasks import TASKS
 
@@ -158,7 +159,7 @@ def _read(run: Run) -> _Finished:
         counts=counts_of(result),
         env_steps=sum(result["env_steps"].values()),
         # Of a process that was killed together with the suite, only the stages' own times are known.
-        cpu_seconds=max(measured.cpu_seconds, sum(result["cpu_seconds"].values())),
+        cpu_seconds=max(measured.cpu_seconds + taken_over_seconds(run), sum(result["cpu_seconds"].values())),
         peak_memory_bytes=max(measured.peak_memory_bytes, result["peak_memory_bytes"]),
     )
 

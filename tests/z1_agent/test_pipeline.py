@@ -25,9 +25,10 @@ from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import pi05_nano
 from z1_agent.pipeline import Training, stream_seed, train
 from z1_agent.presets import PRESETS, TrainConfig, cpu, smoke
-from z1_agent.run import RL, SFT, Run, RunError, open_run
+from z1_agent.run import RL, SFT, STAGES, Run, RunError, open_run
 from z1_agent.schedules import LinearTrunk
 from z1_agent.sft import SftConfig
+from z1_agent.taken_over import check_sft_folder, take_over_sft, taken_over_seconds
 from z1_envs.evaluate import Report
 from z1_envs.kitchen import env as kitchen_env
 from z1_envs.kitchen.demos import collect
@@ -179,6 +180,43 @@ def test_what_another_commit_goes_on_with_names_both(
     assert result["peak_memory_bytes"] == 10**12
     assert [line["stage"] for line in run.log()].count("eval_rl") == 1
     assert result["env_steps"] == json.loads(straight.result.read_text())["env_steps"]
+
+
+def test_sft_that_is_taken_over_is_what_the_run_would_have_done(straight: Run, tmp_path: Path) -> None:
+    run = begin(tmp_path / "run")
+    (run.path / "sft.tmp").mkdir()  # as if the power had gone while it was taken over
+    folder = straight.path.parent
+    result = train(Training(run, CONFIG, Console(quiet=True), StopRequest(), sft_folder=folder))
+    expected = json.loads(straight.result.read_text())
+    assert {k: v for k, v in result.items() if k not in TIMES} == {k: v for k, v in expected.items() if k not in TIMES}
+    # With its times and its origin: what the suite adds up is what all processes took.
+    assert result["cpu_seconds"][SFT] == expected["cpu_seconds"][SFT]
+    own = [line | {"commit": straight.about()["commit"]} for line in straight.log() if line["stage"] in STAGES[:2]]
+    assert [line for line in run.log() if line["stage"] in STAGES[:2]] == own
+    assert taken_over_seconds(run) == sum(line["cpu_seconds"] for line in own) > 0
+    assert taken_over_seconds(straight) == 0
+    events = EventAccumulator(str(run.events))
+    events.Reload()
+    assert len(events.Scalars("sft/success")) == sum(line["stage"] == SFT for line in own)
+
+
+def test_only_the_same_sft_is_taken_over(straight: Run, tmp_path: Path) -> None:
+    run, folder = begin(tmp_path / "run"), straight.path.parent
+    (folder / "notes.txt").write_text("not a run")
+    later = dataclasses.replace(CONFIG, eval_episodes=99, grpo=dataclasses.replace(CONFIG.grpo, branching="flat"))
+    for other in (
+        dataclasses.replace(CONFIG, seed=1),
+        dataclasses.replace(CONFIG, sft=dataclasses.replace(CONFIG.sft, num_demos=5)),
+        smoke("OpenSingleDoor"),
+    ):
+        assert take_over_sft(folder, run, other) is None
+    assert not run.sft_checkpoint.exists()
+    assert take_over_sft(straight.path, straight, CONFIG) is None, "a run has nothing to take over from itself"
+    found = take_over_sft(folder, run, later)
+    assert found is not None
+    assert found.path == straight.path
+    with pytest.raises(RunError, match=r"no folder .*nowhere to take SFT from; .*leave out --sft"):
+        check_sft_folder(tmp_path / "nowhere")
 
 
 def test_a_damaged_checkpoint_is_refused(straight: Run, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from z1_agent.recipe import recipe_defaults, with_recipe
 from z1_agent.suite import KIND, run_suite, suite_jobs
 from z1_agent.suite_report import lead_of
 from z1_agent.summary import summarise
+from z1_agent.taken_over import check_sft_folder
 from z1_envs.canvas import MIN_PX
 from z1_envs.kitchen.env import ObsMode
 from z1_envs.tasks import TASKS, get_task
@@ -34,7 +35,8 @@ class Suite:
     the same time, with one thread each where there are several. threads: of one training's physics, by default all
     cores. obs: what the policies see; image_px is read for "pixels" alone. iterations: of GRPO; eval_episodes: of each
     final evaluation; both by default as the preset has them. recipe: "auto" for the committed recipe of each task, or
-    a folder with a TASK.json for each.
+    a folder with a TASK.json for each. sft: folder with runs, such as those of `z1 diagnose`; SFT that one of them has
+    done with the same settings and seed is taken over with its times, instead of done again.
     """
 
     tasks: tuple[str, ...] | None = None
@@ -49,12 +51,14 @@ class Suite:
     iterations: int | None = None
     eval_episodes: int | None = None
     recipe: str | None = None
+    sft: Path | None = None
 
     def prepare(self, argv: Sequence[str]) -> Work:
         """Opens the suite's directory; the work is its trainings."""
         flags = {"--seeds": self.seeds, "--jobs": self.jobs, "--threads": self.threads}
         for flag, number in (flags | {"--iterations": self.iterations}).items():
             check_at_least_1(flag, number)
+        check_sft_folder(self.sft)
         out = self.out or Path("runs") / f"suite-{self.preset}"
         if self.tasks is None and self.resume:
             names = list(read_manifest(out, KIND).planned)
@@ -69,7 +73,7 @@ class Suite:
             out, KIND, self.preset, configs, num_seeds=num_seeds, command=begun, resume=self.resume
         )
         threads = self.threads or (1 if self.jobs > 1 else None)
-        trainings = suite_jobs(manifest, configs, command=begun, threads=threads)
+        trainings = suite_jobs(manifest, configs, command=begun, threads=threads, sft_folder=self.sft)
         stop = StopRequest()
 
         def work() -> int:

@@ -21,6 +21,7 @@ from z1_agent.recipe import with_recipe
 from z1_agent.report import paired_in_words
 from z1_agent.run import open_run
 from z1_agent.start import with_policy
+from z1_agent.taken_over import check_sft_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,9 @@ class Train:
     the first two.
 
     preset: named configuration, which every flag below can change. out: directory, by default
-    runs/TASK-PRESET-SEED. resume: go on with the run in it. threads: of the physics, by default all cores.
+    runs/TASK-PRESET-SEED. resume: go on with the run in it. threads: of the physics, by default all cores. sft: folder
+    with runs, such as those of `z1 diagnose`, or one of them; SFT that it has done with the same settings and seed is
+    taken over with its times, instead of done again.
     """
 
     task: Positional[str]
@@ -38,12 +41,14 @@ class Train:
     seed: int = 0
     resume: bool = False
     threads: int | None = None
+    sft: Path | None = None
     config: Annotated[TrainConfig, arg(name="")]
 
     def prepare(self, argv: Sequence[str]) -> Work:
         """Opens the run's directory; the work is the training."""
         check_at_least_1("--threads", self.threads)
         check_device(self.config.device)
+        check_sft_folder(self.sft)
         asked = dataclasses.replace(self.config, task=self.task, seed=self.seed)
         check_backend(asked)
         config = with_recipe(with_policy(with_dataset(asked)))
@@ -52,7 +57,7 @@ class Train:
         out = self.out or Path("runs") / f"{config.task}-{self.preset}-{self.seed}"
         begun = [word for word in argv if word != "--resume"]
         run = open_run(out, config, preset=self.preset, command=["z1", *begun], resume=self.resume)
-        training = Training(run, config, console, StopRequest(), self.threads)
+        training = Training(run, config, console, StopRequest(), self.threads, self.sft)
 
         def work() -> int:
             backend = backend_name(config)

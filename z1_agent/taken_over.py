@@ -1,0 +1,62 @@
+"""SFT that another run has already done: taken over with its times, instead of done again.
+
+SFT depends on the configuration and its seed alone, not on what follows it. So a training after `z1 diagnose`, or with
+another recipe, finds its own SFT policy in the other run, to the last bit.
+"""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from z1_agent import checkpoint
+from z1_agent.presets import TrainConfig
+from z1_agent.run import DEMONSTRATIONS, SFT, Run, RunError
+
+# What a configuration decides after SFT.
+_LATER = ("grpo", "eval_episodes", "checkpoint_every", "recipe", "recipe_digest")
+
+
+def check_sft_folder(folder: Path | None) -> None:
+    """Raises RunError where `folder` is given, but no directory."""
+    if folder is not None and not folder.is_dir():
+        raise RunError(f"there is no folder {folder} to take SFT from; give one with runs in it, or leave out --sft")
+
+
+def take_over_sft(folder: Path, run: Run, config: TrainConfig) -> Run | None:
+    """Copies SFT that a run in `folder`, or `folder` itself, has finished with the SFT of `config` into `run`: policy,
+    and the lines of its log, which then name the `commit` that made them. Returns where it was; None where nowhere.
+    """
+    found = next((other for other in _runs(folder) if other.path != run.path and _has_sft(other, config)), None)
+    if found is None:
+        return None
+    run.keep_log(lambda line: line["stage"] not in (DEMONSTRATIONS, SFT))
+    commit = found.about()["commit"]
+    for line in found.log():
+        if line["stage"] in (DEMONSTRATIONS, SFT):
+            run.append_log(line | {"commit": commit})
+    # The policy comes last, and whole: without it SFT is done again, and drops the lines.
+    aside = run.path / "sft.tmp"
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(found.sft_checkpoint, aside)
+    aside.rename(run.sft_checkpoint)
+    return found
+
+
+def taken_over_seconds(run: Run) -> float:
+    """CPU time of what `run` has taken over [s], which none of its own processes took."""
+    return sum(line["cpu_seconds"] for line in run.log() if "commit" in line)
+
+
+def _runs(folder: Path) -> list[Run]:
+    return [Run(path) for path in (folder, *sorted(folder.iterdir())) if (path / "config.json").is_file()]
+
+
+def _has_sft(run: Run, config: TrainConfig) -> bool:
+    return checkpoint.exists(run.sft_checkpoint) and _of_sft(run.about()["config"]) == _of_sft(asdict(config))
+
+
+def _of_sft(config: dict[str, Any]) -> Any:
+    """The part of a configuration that SFT depends on, as JSON has it."""
+    return json.loads(json.dumps({name: value for name, value in config.items() if name not in _LATER}))
