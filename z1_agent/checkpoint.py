@@ -206,8 +206,7 @@ def restore_optimizer(optimizer: torch.optim.AdamW, model: nn.Module, tensors: M
             raise CheckpointError(
                 f"the saved optimizer trains {name!r}, this one does not; resume with the selection it was saved with"
             )
-        device = None if key == "step" else parameters[name].device  # AdamW keeps its step counts on the CPU
-        state.setdefault(name, {})[key] = value.clone().to(device)
+        state.setdefault(name, {})[key] = value.clone().to(parameters[name].device)
     rates = [value for name, value in tensors.items() if name.startswith("group.")]
     if len(rates) != len(optimizer.param_groups):
         raise CheckpointError(

@@ -304,7 +304,8 @@ def _optimizer(policy: Pi05Policy, selected: Selection, config: GrpoConfig) -> t
         {"params": [p for name, p in policy.model.named_parameters() if share_of.get(name) == share], "share": share}
         for share in sorted(set(share_of.values()))
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay)
+    decay = config.weight_decay
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=decay, fused=True)
 
 
 def _score(policy: Pi05Policy, tree: RolloutTree, nodes: Tensor) -> Tensor:

@@ -133,6 +133,7 @@ CPU_TASKS = {
     "CoffeeSetupMug": (200, 120, _CARRIED),
 }
 _MANY_DEMOS = 40  # from here on SFT rises for longer: rounds have more steps, and the average spans more of them
+_STEPS_OF_A_LANE = 6000  # in all iterations of GRPO, at most: long episodes get fewer iterations, not more minutes
 
 
 def cpu(task: str) -> TrainConfig:
@@ -141,7 +142,10 @@ def cpu(task: str) -> TrainConfig:
     horizon, num_demos, kind = CPU_TASKS[name]
     steps, ema_decay = (200, 0.99) if num_demos < _MANY_DEMOS else (400, 0.997)
     sft = SftConfig(num_demos=num_demos, learning_rate=2e-3, ema_decay=ema_decay, steps_per_round=steps, max_rounds=12)
-    return kind(task=name, horizon=horizon, sft=sft)
+    config = kind(task=name, horizon=horizon, sft=sft)
+    return dataclasses.replace(
+        config, grpo=dataclasses.replace(config.grpo, num_iterations=_STEPS_OF_A_LANE // horizon)
+    )
 
 
 def smoke(task: str) -> TrainConfig:

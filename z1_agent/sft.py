@@ -122,7 +122,8 @@ def train_sft(
     selected = select(policy, config.trainable, config.lora, seed=seed)
     policy.model.recompute_layers(config.recompute_layers)
     parameters = selected.parameters(policy)
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    # Fused, or its many small operations take a sixth of the time.
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     progress = SftProgress() if resume is None else _restore(policy, optimizer, resume)
     average = MovingAverage(policy.model, selected, progress.average or None)
     progress.average = average.weights

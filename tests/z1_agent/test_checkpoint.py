@@ -53,7 +53,7 @@ def train(policy, optimizer, generator, batch, num_steps):
 
 def make_optimizer(policy, lr):
     select(policy, "action_expert")
-    return torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad], lr=lr, weight_decay=0.01)
+    return torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad], lr=lr, weight_decay=0.01, fused=True)
 
 
 def test_three_steps_resumed_for_three_equal_six(tmp_path, nano_policy, observation):
