@@ -96,8 +96,8 @@ class TrainConfig:
         return self.horizon // self.executed_len // 2
 
 
-# Where something is carried, sampling at 1.2 succeeds half as often as the policy does without noise; and of two steps
-# the random one reaches the action more often than of four.
+# Where something is carried, or two handles are pulled, sampling at 1.2 succeeds half as often as the policy does without
+# noise; and of two steps the random one reaches the action more often than of four.
 _CARRIED = partial(TrainConfig, sde=FlowSDE(num_steps=2, noise=0.3))
 
 # Elsewhere there are few demonstrations, and unlike π0.5's this vision-language model has seen nothing else: it learns.
@@ -117,7 +117,7 @@ CPU_TASKS = {
     "PnPStoveToCounter": (120, 140, _CARRIED),
     "OpenSingleDoor": (160, 45, _MOVED),
     "CloseSingleDoor": (120, 15, _MOVED),
-    "OpenDoubleDoor": (300, 80, _MOVED),
+    "OpenDoubleDoor": (300, 50, _CARRIED),
     "CloseDoubleDoor": (200, 20, _MOVED),
     "OpenDrawer": (120, 8, _MOVED),
     "CloseDrawer": (120, 1, _MOVED),
