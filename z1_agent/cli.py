@@ -5,11 +5,12 @@ code 2; what goes wrong later is a fault of the program and shows its traceback.
 """
 
 import contextlib
+import inspect
 import io
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, get_args
 
 import torch
 import tyro
@@ -40,7 +41,7 @@ from z1_agent.start import policy_defaults
 from z1_envs.demos import DemosError
 from z1_envs.opengl import RenderError
 from z1_envs.robocasa.versions import RoboCasaError
-from z1_envs.tasks import TASKS
+from z1_envs.tasks import ENV_ID_PREFIX, TASKS
 
 _REFUSALS = (
     RunError,
@@ -61,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs `z1` with `argv` (the process's own, where None); returns the exit code."""
     torch.set_num_threads(1)  # networks this small are faster so, and the physics has the other cores
     words = list(sys.argv[1:] if argv is None else argv)
+    if words in ([], ["-h"], ["--help"]):
+        print(_overview())
+        return 0
     try:
         work = _parse(words).prepare(words)
     except (ValueError, *_REFUSALS) as error:
@@ -74,17 +78,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _overview() -> str:
+    """All commands, each with the first sentence of what it says of itself."""
+    lines = []
+    for kind in get_args(Command):
+        first = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split()).split(". ")[0]
+        lines.append(f"  {kind.__name__.lower():10}{first.rstrip('.')}")
+    return "\n".join(["usage: z1 COMMAND …", "", *lines, "", "z1 COMMAND --help says more; z1 train TASK --help too."])
+
+
 def _parse(words: list[str]) -> Command:
-    """Twice where a training is wanted: the defaults of its flags depend on its task, preset and recipe. Those of
-    backend and policy are looked for in the words: without their defaults flags might not fit each other.
+    """Twice where a training is wanted: the defaults of its flags depend on its task, preset and recipe. All but the
+    recipe are looked for in the words: `--help` shows them, and without them flags might not fit each other.
     """
     is_training = words[:1] == ["train"]
-    config = cpu(next(iter(TASKS)))
+    config = _named(words)
     command = _parse_with(words, _adapted(config, words) if is_training else config)
     if isinstance(command, Train):
         config, recipe = _adapted(PRESETS[command.preset](command.task), words), command.config.recipe
         command = _parse_with(words, config if recipe is None else recipe_defaults(config, recipe))
     return command
+
+
+def _named(words: list[str]) -> TrainConfig:
+    """The configuration of the task and preset that `words` name; where they name none, of any."""
+    tasks = [name for name in (word.removeprefix(ENV_ID_PREFIX) for word in words) if name in TASKS]
+    preset = PRESETS.get(_value_of(words, "--preset") or "cpu", cpu)
+    return preset(tasks[0] if tasks else next(iter(TASKS)))
 
 
 def _adapted(config: TrainConfig, words: list[str]) -> TrainConfig:
@@ -97,8 +117,8 @@ def _adapted(config: TrainConfig, words: list[str]) -> TrainConfig:
 def _value_of(words: list[str], flag: str) -> str | None:
     """The last value that `words` give to `flag`, as "--flag value" or "--flag=value"."""
     value = None
-    for word, following in zip(words, [*words[1:], None], strict=True):
-        if word == flag:
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        if word == flag and not following.startswith("--"):
             value = following
         elif word.startswith(f"{flag}="):
             value = word.removeprefix(f"{flag}=")
@@ -108,8 +128,9 @@ def _value_of(words: list[str], flag: str) -> str | None:
 def _parse_with(words: list[str], config: TrainConfig) -> Command:
     learning = fine_tuning(is_given=_value_of(words, "--policy") is not None)
     fine_tune = FineTuneConfig(data=tyro.MISSING, sft=learning)
+    train = Train(task=tyro.MISSING, config=config)
     commands = (
-        Annotated[Train, subcommand("train", default=Train(task=tyro.MISSING, config=config))]
+        Annotated[Train, subcommand("train", default=train, description=_described(Train, TrainConfig))]
         | Annotated[Suite, subcommand("suite")]
         | Annotated[Diagnose, subcommand("diagnose")]
         | Annotated[Ablate, subcommand("ablate")]
@@ -132,6 +153,12 @@ def _parse_with(words: list[str], config: TrainConfig) -> Command:
             raise refusal from None
         sys.stderr.write(boxes.getvalue())
         raise
+
+
+def _described(*kinds: type) -> str:
+    """What `kinds` say of themselves, without what they raise."""
+    paragraphs = [text for kind in kinds for text in (inspect.getdoc(kind) or "").split("\n\n")]
+    return "\n\n".join(text for text in paragraphs if not text.startswith("Raises"))
 
 
 def _refusal_of_a_setting(left: SystemExit) -> ValueError | None:

@@ -96,8 +96,8 @@ class TrainConfig:
         return self.horizon // self.executed_len // 2
 
 
-# Where something is carried, or two handles are pulled, sampling at 1.2 succeeds half as often as the policy does without
-# noise; and of two steps the random one reaches the action more often than of four.
+# Where something is carried, or two handles are pulled, sampling at 1.2 succeeds half as often as the policy does
+# without noise; and of two steps the random one reaches the action more often than of four.
 _CARRIED = partial(TrainConfig, sde=FlowSDE(num_steps=2, noise=0.3))
 
 # Elsewhere there are few demonstrations, and unlike π0.5's this vision-language model has seen nothing else: it learns.

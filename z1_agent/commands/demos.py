@@ -12,6 +12,7 @@ from z1_agent import doctor
 from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, horizon_of, make_directory
 from z1_agent.commands.work import Work, console
 from z1_agent.dataset import WantedDemos, collect_dataset
+from z1_agent.pipeline import stream_seed
 from z1_envs.datasets import validate
 from z1_envs.kitchen.env import ObsMode, observation_space
 from z1_envs.tasks import get_task
@@ -25,7 +26,8 @@ class Demos:
     is in it, and each fault with its episode and step. Exit code 1 with any.
     episodes: successes to keep. out: directory, which must not exist. noise: standard deviation that is added to
     executed actions, not to recorded ones. obs: pixels are three videos instead of the privileged scene; image_px is
-    read for them alone. horizon: of an episode [steps], by default that of training on a CPU.
+    read for them alone. horizon: of an episode [steps], by default that of training on a CPU. seed: of all episodes,
+    which no `z1 eval` runs again.
     """
 
     task: Positional[str | None] = None
@@ -78,7 +80,7 @@ class Demos:
         wanted = WantedDemos(
             task=task,
             num_episodes=episodes,
-            seed=self.seed,
+            seed=stream_seed(self.seed, "z1 demos"),
             noise=self.noise,
             obs=self.obs,
             image_px=self.image_px,
