@@ -21,7 +21,6 @@ ONLY_IN = {
     "z1_agent": ("z1_agent/",),
     "robocasa": ("z1_envs/robocasa/",),
     "robosuite": ("z1_envs/robocasa/",),
-    "ray": ("z1_agent/distributed.py",),
 }
 
 # Files that hand on the arguments of another library's functions, whose names are not ours to list.
@@ -31,7 +30,6 @@ FORWARDERS = {"z1_envs/robocasa/compat.py"}
 # works without them.
 LATE_IMPORTS = {
     "h5py": "extra `hdf5`",
-    "ray": "extra `ray`",
     "robocasa": "extra `robocasa`; importing it reads assets",
     "robosuite": "extra `robocasa`",
 }

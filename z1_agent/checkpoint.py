@@ -295,9 +295,18 @@ def _tokenizer(path: Path, manifest: dict[str, Any]) -> Tokenizer:
     return tokenizer
 
 
+def check_is_no_run(path: Path) -> None:
+    """Raises CheckpointError where `path` is no checkpoint, but the directory of a run that has some."""
+    inside = [path / name for name in ("checkpoint", "sft") if (path / name / MANIFEST_FILE).is_file()]
+    if inside and not (path / MANIFEST_FILE).exists():
+        raise CheckpointError(f"{path} is the directory of a run; give {' or '.join(map(str, inside))}")
+
+
 def _read_manifest(path: Path) -> dict[str, Any]:
+    check_is_no_run(path)
     if not (path / MANIFEST_FILE).is_file():
-        raise CheckpointError(f"{path} has no {MANIFEST_FILE}; give the directory of a checkpoint")
+        what = f"has no {MANIFEST_FILE}" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+        raise CheckpointError(f"{path} {what}; give the directory of a checkpoint, such as RUN/checkpoint")
     try:
         manifest = json.loads((path / MANIFEST_FILE).read_bytes())
     except ValueError as error:

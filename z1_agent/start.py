@@ -50,12 +50,13 @@ class Source:
 def find_source(text: str) -> Source:
     """What `text`, a path or a name on the hub, is.
 
-    Raises PretrainedError where there is nothing that a policy could be made of.
+    Raises PretrainedError where there is nothing that a policy could be made of, CheckpointError for a run's directory.
     """
     path = locate(text).resolve()
     manifest = path / checkpoint.MANIFEST_FILE
     if manifest.is_file():
         return Source(path, True, (manifest,))  # it holds the hashes of all other files
+    checkpoint.check_is_no_run(path)
     return Source(path, False, tuple(sorted({stored.file for stored in find_tensors(path).values()})))
 
 

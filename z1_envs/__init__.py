@@ -33,7 +33,7 @@ Where things are:
     dataset_check          the faults that are looked for
     opengl, canvas         which OpenGL backend MuJoCo can load here; drawing with it
     kitchen/               the embedded simulator, with scripted experts and their demonstrations
-    robocasa/              the official one: adapters between its releases, assets; its envs are to come
+    robocasa/              the official one: its envs, adapters between its releases, assets
 """
 
 import os

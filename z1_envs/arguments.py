@@ -7,3 +7,11 @@ def check_whole(name: str, number: object, *, least: int) -> None:
     """Raises ValueError, by `name`, where `number` is no whole number of at least `least`."""
     if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}")
+
+
+def checked_seed(seed: object) -> int | None:
+    """`seed` as Gymnasium's own reset takes it: a Python int, or None. Raises ValueError for anything but a seed."""
+    if seed is None:
+        return None
+    check_whole("seed", seed, least=0)
+    return int(seed)  # pyright: ignore[reportArgumentType] (a whole number, as checked)

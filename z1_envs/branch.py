@@ -198,6 +198,8 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         observation than the lanes (keys, shapes), or belongs to another scene than the lane holds.
         """
         index = self._lane_indices(lanes)
+        if isinstance(snapshots, Snapshot):
+            raise ValueError("restore takes a sequence of snapshots, one per lane; write restore([snapshot], [lane])")
         if len(snapshots) != len(index):
             raise ValueError(f"got {len(snapshots)} snapshots for {len(index)} lanes; give one per lane")
         for lane, snapshot in zip(index.tolist(), snapshots, strict=True):

@@ -16,18 +16,22 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
+from z1_envs.arguments import check_whole
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.lane_rows import Infos, Observation
 
 
 class Agent(Protocol):
-    """Bring your own. An agent may also have `reset(seed)`, which is called once before an evaluation."""
+    """Bring your own. An agent may also have `reset(seed)`, which is called once before each run of an evaluation."""
 
     def act(self, observation: dict[str, NDArray], /) -> NDArray:
-        """Actions [B, A] or chunks [B, H, A] for the B rows of `observation`."""
+        """Actions [B, A] or chunks [B, H, A] for the B rows of `observation`: those of the lanes that move, ever fewer.
+
+        An agent with memory tells them apart by "episode" int [B], the number of each row's episode.
+        """
         ...
 
 
@@ -63,11 +67,10 @@ class EvalProtocol:
 
     def __post_init__(self) -> None:
         for name in ("num_episodes", "horizon", "chunk_len", "num_runs", "image_px"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if self.wait_steps < 0:
-            raise ValueError(f"wait_steps must not be negative, got {self.wait_steps}")
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), least=1)
+        for name in ("seed", "wait_steps"):
+            check_whole(name, getattr(self, name), least=0)
         if self.scenes is not None and not self.scenes:
             raise ValueError("scenes needs a pair of layout and style at least, or None")
 
@@ -177,14 +180,22 @@ def evaluate(
     """Runs the protocol's episodes, as many at once as there are lanes; an agent's `reset` is called before each run.
 
     The agent sees a dict with the rows of the lanes that move (an env whose observation is an array: under the
-    key "observation"), and their texts [B] under "instruction" where the env has them.
+    key "observation"), the numbers of their episodes [B] under "episode", counted over all runs, and their texts [B]
+    under "instruction" where the env has them.
     progress: called with (episodes done, episodes in all, successes so far) after each decision.
 
-    Raises ValueError for groups of more than one lane, an env without `success` and `elapsed` in its infos,
-    another backend, task, split or obs than the protocol's or a shorter horizon, where the env has such attributes;
-    for an image_px, robocasa_version or scenes that the protocol prescribes and the env does not have, or not say; and
-    for chunks shorter than protocol.chunk_len.
+    Raises TypeError for an env that does not branch and for an agent that cannot act. Raises ValueError for groups of
+    more than one lane, an env without `success` and `elapsed` in its infos, another backend, task, split or obs than the
+    protocol's or a shorter horizon, where the env has such attributes; for an image_px, robocasa_version or scenes that
+    the protocol prescribes and the env does not have, or not say; and for chunks shorter than protocol.chunk_len.
     """
+    if not isinstance(envs, BranchVectorEnv):
+        raise TypeError(
+            f"evaluate runs a BranchVectorEnv, got {type(envs).__name__}: gymnasium.make_vec makes one of our ids, "
+            "LaneVectorEnv one of your own env"
+        )
+    if not callable(getattr(agent, "act", None)):
+        raise TypeError(f"an agent has a method act(observation), {type(agent).__name__} has none; see Agent")
     if envs.group_size != 1:
         raise ValueError(f"every lane is an episode of its own: build envs with group_size=1, not {envs.group_size}")
     _check_fit(envs, protocol)
@@ -198,7 +209,7 @@ def evaluate(
         if reset_agent is not None:
             reset_agent(int(run_seeds[0]))
         for start in range(0, num_episodes, envs.num_envs):
-            wave = _Wave(envs, protocol, run_seeds[start : start + envs.num_envs])
+            wave = _Wave(envs, protocol, run_seeds[start : start + envs.num_envs], done_before)
             while wave.moving.any():
                 wave.decide(agent)
                 if progress is not None:
@@ -294,13 +305,14 @@ def agent_rows(observation: Observation, infos: Infos, lanes: NDArray) -> dict[s
 
 
 class _Wave:
-    """Up to L episodes side by side; episode k runs in lane k.
+    """Up to L episodes side by side; episode `first` + k runs in lane k.
 
     seeds, successes, elapsed, skipped: [k episodes]. moving: bool [L].
     """
 
-    def __init__(self, envs: BranchVectorEnv, protocol: EvalProtocol, seeds: NDArray[np.int64]) -> None:
+    def __init__(self, envs: BranchVectorEnv, protocol: EvalProtocol, seeds: NDArray[np.int64], first: int) -> None:
         self._envs = envs
+        self._first = first
         self._protocol = protocol
         self._num_steps = 0
         self.seeds = seeds
@@ -327,6 +339,7 @@ class _Wave:
     def decide(self, agent: Agent) -> None:
         """Asks the agent once and carries out what it says."""
         rows = agent_rows(self._observation, self._infos, self.moving)
+        rows["episode"] = self._first + np.flatnonzero(self.moving)
         chunks = self._chunks(agent.act(rows), int(self.moving.sum()))
         actions = np.zeros((self._envs.num_envs, *chunks.shape[1:]), chunks.dtype)
         actions[self.moving] = chunks
@@ -339,15 +352,18 @@ class _Wave:
         if self._protocol.horizon is not None and self._num_steps >= self._protocol.horizon:
             self.moving[:] = False
 
-    def _chunks(self, actions: NDArray, num_rows: int) -> NDArray:
+    def _chunks(self, answer: ArrayLike, num_rows: int) -> NDArray:
         """The part [B, H, A] of the agent's answer that is carried out before the next decision."""
         protocol = self._protocol
         width = self._envs.single_action_space.shape or ()
-        chunks = actions[:, None] if np.ndim(actions) == 1 + len(width) else np.asarray(actions)
-        if chunks.ndim != 2 + len(width) or chunks.shape[0] != num_rows or chunks.shape[1] < protocol.chunk_len:
+        actions = np.asarray(answer)
+        chunks = actions[:, None] if actions.ndim == 1 + len(width) else actions
+        fits = chunks.ndim == 2 + len(width) and chunks.shape[0] == num_rows and chunks.shape[2:] == width
+        if not fits or chunks.shape[1] < protocol.chunk_len:
+            wanted = ", ".join(map(str, (num_rows, f"H >= {protocol.chunk_len}", *width)))
             raise ValueError(
-                f"the agent must return [{num_rows}, H >= {protocol.chunk_len}, …] (or no H axis with chunk_len 1), "
-                f"got {np.shape(actions)}; protocol.chunk_len says how much of a chunk is carried out"
+                f"the agent must return [{wanted}] (or no H axis with chunk_len 1), got {actions.shape}; "
+                "protocol.chunk_len says how much of a chunk is carried out"
             )
         left = protocol.chunk_len
         if protocol.horizon is not None:

@@ -180,6 +180,8 @@ def register_tasks() -> None:
             entry_point=f"{__name__}:{env_from_options.__name__}",
             vector_entry_point=f"{__name__}:{vec_env_from_options.__name__}",
             kwargs={"task": task.name},
+            # The envs check every action themselves, and the checker would not survive a first reset that is refused.
+            disable_env_checker=True,
         )
 
 

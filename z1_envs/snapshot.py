@@ -219,7 +219,9 @@ def _layer_name(layer: gym.Env) -> str:
 
 
 def check_same_origin(snapshot: Snapshot, scene_id: str, stack: tuple[str, ...]) -> None:
-    """Raises SnapshotError, with both values, where a snapshot belongs to another scene or stack."""
+    """Raises SnapshotError, with both values, where a snapshot belongs to another scene or stack, or is none."""
+    if not isinstance(snapshot, Snapshot):
+        raise SnapshotError(f"expected a Snapshot, as snapshot() or save() returns it, got {type(snapshot).__name__}")
     if snapshot.stack != stack:
         raise SnapshotError(
             f"the snapshot was taken from the stack {' > '.join(snapshot.stack)}, this env is "

@@ -50,11 +50,11 @@ class FilmedEnv(Protocol):
         ...
 
 
-def record_rollout(envs: FilmedEnv, agent: Agent, path: Path, *, seed: int) -> NDArray[np.bool_]:
+def record_rollout(envs: FilmedEnv, agent: Agent, path: str | Path, *, seed: int) -> NDArray[np.bool_]:
     """Films an episode of every lane, side by side, to the mp4 file `path`; group g starts from seed + g.
 
-    The agent sees the rows of all lanes, finished ones among them. Returns the success of each lane [L].
-    Where recording fails, `path` is as it was.
+    The agent sees the rows of all lanes, finished ones among them, and their numbers under "episode". Returns the
+    success of each lane [L]. Where recording fails, `path` is as it was.
     """
     start = envs.reset(seed=seed)
     lanes = _Lanes(envs, *start)
@@ -64,7 +64,7 @@ def record_rollout(envs: FilmedEnv, agent: Agent, path: Path, *, seed: int) -> N
     return lanes.success
 
 
-def record_tree(envs: FilmedEnv, agent: Agent, path: Path, *, seed: int, decision: int) -> NDArray[np.bool_]:
+def record_tree(envs: FilmedEnv, agent: Agent, path: str | Path, *, seed: int, decision: int) -> NDArray[np.bool_]:
     """Films a trunk of `decision` decisions, then the branches that leave it, to the mp4 file `path`.
 
     All lanes are one group. The agent sees the rows of all lanes; its chunks should be random, or the branches
@@ -114,7 +114,8 @@ def _roll(lanes: _Lanes, agent: Agent, chosen: NDArray[np.bool_], max_decisions:
     yield stills
     num_decisions = num_steps = 0
     while (chosen & ~envs.finished).any() and num_decisions != max_decisions:
-        chunks = agent.act({**lanes.observation, "instruction": lanes.infos["instruction"]})
+        seen = {**lanes.observation, "instruction": lanes.infos["instruction"], "episode": np.arange(envs.num_envs)}
+        chunks = np.asarray(agent.act(seen))
         for actions in [chunks] if chunks.ndim == 2 else chunks.swapaxes(0, 1):
             moving = chosen & ~envs.finished
             if not moving.any():
@@ -131,8 +132,9 @@ def _roll(lanes: _Lanes, agent: Agent, chosen: NDArray[np.bool_], max_decisions:
 
 
 @contextmanager
-def film_writer(path: Path):
+def film_writer(path: str | Path):
     """A function that appends an image [height, width, 3] to the film `path`, which appears once it is complete."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.tmp.mp4")
     last: list[Image] = []

@@ -262,7 +262,7 @@ def test_the_doctor_says_how_to_install_robocasa(monkeypatch: pytest.MonkeyPatch
     finding = next(finding for finding in examine() if finding.name == "RoboCasa")
     assert (finding.good, finding.needed) == (False, False)
     assert finding.found == "the official backend needs robosuite, which is not installed"
-    assert finding.mend == 'pip install -e ".[robocasa]"'
+    assert finding.mend == 'pip install -e ".[robocasa]" in an environment of its own (docs/robocasa.md)'
 
 
 def test_assets_without_robocasa_are_one_sentence(
@@ -272,7 +272,8 @@ def test_assets_without_robocasa_are_one_sentence(
     for words in (["assets", "check"], ["assets", "stand-in", str(tmp_path / "pack")]):
         assert main(words) == 2
         assert capsys.readouterr().err == (
-            'z1: the official backend needs robocasa, which is not installed: pip install -e ".[robocasa]"\n'
+            'z1: the official backend needs robocasa, which is not installed: pip install -e ".[robocasa]" in an '
+            "environment of its own (docs/robocasa.md)\n"
         )
     assert main(["assets", "check", "OpenDrawers"]) == 2
     assert "did you mean OpenDrawer" in capsys.readouterr().err

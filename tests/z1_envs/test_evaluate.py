@@ -101,8 +101,36 @@ def test_only_the_decided_part_of_a_chunk_is_carried_out() -> None:
 def test_evaluation_refuses_what_it_cannot_stand_for() -> None:
     with pytest.raises(ValueError, match="group_size=1, not 2"):
         evaluate(Pusher(1.0), FakeVectorEnv(4, 2), protocol())
+    with pytest.raises(TypeError, match=r"got FakeEnv: gymnasium\.make_vec makes one"):
+        evaluate(Pusher(1.0), FakeEnv(), protocol())  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"a method act\(observation\), function has none"):
+        evaluate(lambda rows: rows, FakeVectorEnv(4, 1), protocol())  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"must return \[4, H >= 2, 2\] .* got \(4, 2, 3\)"):
+        evaluate(Pusher(1.0, shape=(2, 3)), FakeVectorEnv(4, 1), protocol())
     with pytest.raises(ValueError, match=r"'robocasa', the env runs \['push'\]"):
         evaluate(Pusher(1.0), FakeVectorEnv(4, 1), protocol(backend="robocasa"))
+
+
+class Remembering(Pusher):
+    """Counts how often it has been asked in each episode, and answers with a list of tensors' rows."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        self.asked: dict[int, int] = {}
+
+    def act(self, observation: dict[str, NDArray], /) -> Any:
+        for episode in observation["episode"].tolist():
+            self.asked[episode] = self.asked.get(episode, 0) + 1
+        return super().act(observation).tolist()
+
+
+def test_an_agent_with_memory_can_tell_episodes_apart() -> None:
+    agent = Remembering()
+    found = evaluate(agent, FakeVectorEnv(4, 1), protocol(num_episodes=6, num_runs=2))
+    assert found.rate == 1.0
+    # Chunks of 2 steps: an episode of 3 steps is asked about twice, and no two episodes share a number.
+    assert agent.asked == {episode: -(-int(steps) // 2) for episode, steps in enumerate(found.elapsed)}
+    assert len(agent.asked) == 12
 
 
 @pytest.mark.parametrize(
@@ -132,7 +160,7 @@ def test_the_kitchen_says_what_it_is() -> None:
 
 @pytest.mark.parametrize("name", ["num_episodes", "chunk_len", "horizon", "num_runs", "image_px"])
 def test_a_protocol_of_nothing_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got 0"):
         protocol(**{name: 0})
 
 

@@ -25,13 +25,13 @@ from z1_agent.suite import run_trainings
 class Ablate:
     """Change one factor of the training at a time, and compare at equal env steps and at equal CPU time.
 
-    tasks: names. seeds: how many of each variant. factors: of branching, schedule, reward, trainable, denoising and
-    control, which is more SFT for GRPO's time; by default all. preset: named configuration, the default that variants
-    differ from. recipe: the default has the modules of the task's recipe instead; "auto" for the committed one, a file,
-    or a folder with a TASK.json for each. iterations: of GRPO; eval_episodes: of each final evaluation; both by default
-    as the preset has them. out: directory, by default runs/ablation-PRESET. resume: go on with the ablation in it;
-    further tasks, seeds and factors can be added. jobs: trainings at the same time, with one thread each where there
-    are several. threads: of one training's physics, by default all cores.
+    tasks: names. seeds: how many of each variant. factors: of branching, schedule, reward, baseline, trainable,
+    denoising and control, which is more SFT for GRPO's time; by default all. preset: named configuration, the default
+    that variants differ from. recipe: the default has the modules of the task's recipe instead; "auto" for the
+    committed one, a file, or a folder with a TASK.json for each. iterations: of GRPO; eval_episodes: of each final
+    evaluation; both by default as the preset has them. out: directory, by default runs/ablation-PRESET. resume: go on
+    with the ablation in it; further tasks, seeds and factors can be added. jobs: trainings at the same time, with one
+    thread each where there are several. threads: of one training's physics, by default all cores.
     """
 
     tasks: Positional[tuple[str, ...]]

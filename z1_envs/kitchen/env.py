@@ -9,7 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from z1_envs.actions import ActionCheck
-from z1_envs.arguments import check_whole
+from z1_envs.arguments import check_whole, checked_seed
 from z1_envs.branch import BranchVectorEnv, check_groups
 from z1_envs.canvas import MAX_PX, MIN_PX
 from z1_envs.kitchen.cameras import Cameras
@@ -178,9 +178,10 @@ class KitchenEnv(gym.Env):
         return self._sim.horizon
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Starts the episode that `seed` decides (None: drawn from `np_random`)."""
+        """Starts the episode that `seed` decides (None: drawn from `np_random`). Raises ValueError for no seed."""
         if options:
             raise ValueError(f"the embedded kitchen takes no reset options, got {sorted(options)}")
+        seed = checked_seed(seed)
         super().reset(seed=seed)
         scene_seed = int(self.np_random.integers(_SEED_LIMIT)) if seed is None else seed
         self._sim.lanes.start([scene_seed], 1)

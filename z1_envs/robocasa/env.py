@@ -17,6 +17,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from z1_envs.actions import ActionCheck
+from z1_envs.arguments import checked_seed
 from z1_envs.layout import ACTION, CAMERAS, STATE_KEYS, STATES
 from z1_envs.robocasa import preflight
 from z1_envs.robocasa.film import FilmCamera
@@ -120,6 +121,7 @@ class RoboCasaEnv(gym.Env):
         options = options or {}
         if set(options) - {"scene"}:
             raise ValueError(f"RoboCasa's envs take the reset option 'scene', got {sorted(options)}")
+        seed = checked_seed(seed)
         if "scene" in options:
             check_scene(options["scene"], self.snapshot_name)
         super().reset(seed=seed)

@@ -27,7 +27,8 @@ from pathlib import Path
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.tasks import TASKS
 
-COMMAND = 'pip install -e ".[robocasa]"'
+# It takes mujoco and numpy back to older releases.
+COMMAND = 'pip install -e ".[robocasa]" in an environment of its own (docs/robocasa.md)'
 
 ASSETS_VARIABLE = "ROBOCASA_ASSETS_PATH"
 

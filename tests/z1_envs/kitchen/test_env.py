@@ -233,6 +233,32 @@ def test_a_masked_reset_leaves_the_other_groups_bitwise_unchanged(task: str) -> 
     assert np.array_equal(rows[[0, 1, 4, 5]], whole.lanes.physics.rows[[0, 1, 4, 5]])
 
 
+def test_a_refused_first_reset_leaves_a_usable_env() -> None:
+    env = gym.make("Z1-RoboCasa-OpenDrawer", backend="kitchen")
+    with pytest.raises(ValueError, match="no reset options, got \\['layout'\\]"):
+        env.reset(seed=0, options={"layout": "island"})
+    for seed in (True, -1, 1.5, "0"):
+        with pytest.raises(ValueError, match="seed must be a whole number of at least 0"):
+            env.reset(seed=seed)  # pyright: ignore[reportArgumentType]
+    first, _ = env.reset(seed=3)
+    again, _ = env.reset(seed=np.int64(3))  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(first["scene"], again["scene"])
+    with pytest.raises(ValueError, match=r"the action must be finite numbers in \[-1, 1\] \(it has nan\)"):
+        env.step(np.full(12, np.nan))
+    env.step(np.zeros(12))
+
+
+def test_only_snapshots_are_restored() -> None:
+    env = SnapshotRestore(KitchenEnv("OpenDrawer"))
+    env.reset(seed=0)
+    with pytest.raises(SnapshotError, match=r"expected a Snapshot, as snapshot\(\) or save\(\) returns it, got str"):
+        env.restore("x")  # pyright: ignore[reportArgumentType]
+    envs = KitchenVectorEnv("OpenDrawer", num_envs=2)
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match=r"write restore\(\[snapshot\], \[lane\]\)"):
+        envs.restore(envs.save()[0])  # pyright: ignore[reportArgumentType]
+
+
 def test_unseeded_resets_follow_the_seed() -> None:
     env = make()
     env.reset(seed=5)
