@@ -22,8 +22,8 @@ class Thresholds:
     episode, all of training long (the paper's schedule), where SFT success is at least so high; elsewhere they are
     trees of the configuration's own, shorter trunk.
     decay_groups: rewards decay where this share of groups succeeds as a whole; elsewhere that adds nothing.
-    expert_success, expert_gain: the action expert learns alone, which costs less, where SFT success or early gain are
-    at least so high; but where the policy sees pixels and success from privileged state is higher by joint_gap, and
+    expert_success, expert_gain, expert_demos: the action expert learns alone, which costs less, where SFT success, early
+    gain or the number of demonstrations are at least so high; but where the policy sees pixels and success from privileged state is higher by joint_gap, and
     beyond chance, all of the network learns.
     worse_rate_share: of the learning rate, where early GRPO has made the policy worse beyond chance.
     """
@@ -33,6 +33,7 @@ class Thresholds:
     decay_groups: float = 0.1
     expert_success: float = 0.75
     expert_gain: float = 0.2
+    expert_demos: int = 100
     joint_gap: float = 0.15
     worse_rate_share: float = 0.5
 
@@ -51,7 +52,7 @@ def choose(signals: Signals, config: TrainConfig, thresholds: Thresholds) -> Cho
     grpo = config.grpo
     branching, trunk, why_branching = _branching(signals, config, thresholds)
     reward, why_reward = _reward(signals.early, thresholds)
-    trainable, why_trainable = _trainable(signals, thresholds)
+    trainable, why_trainable = _trainable(signals, config, thresholds)
     rate, why_rate = _rate(signals.early, grpo, thresholds)
     modules = Modules(
         branching=branching,
@@ -85,7 +86,7 @@ def _reward(early: EarlyProgress, thresholds: Thresholds) -> tuple[RewardName, s
     return "plain", f"Plain rewards: {share}, below {thresholds.decay_groups:.0%}: there is little to hasten."
 
 
-def _trainable(signals: Signals, thresholds: Thresholds) -> tuple[Trainable, str]:
+def _trainable(signals: Signals, config: TrainConfig, thresholds: Thresholds) -> tuple[Trainable, str]:
     probe = signals.probe
     if signals.sees == "pixels" and probe is not None:
         gap = f"SFT from privileged state reaches {probe.state}, from pixels {probe.pixels}"
@@ -95,6 +96,9 @@ def _trainable(signals: Signals, thresholds: Thresholds) -> tuple[Trainable, str
     found = f"SFT success is {signals.sft}, the action expert's early gain {gain:+.1%}"
     if signals.sft.value >= thresholds.expert_success or gain >= thresholds.expert_gain:
         return "action_expert", f"The action expert learns alone, which costs less: {found}."
+    if config.sft.num_demos >= thresholds.expert_demos:
+        many = f"what it reads was learned from {config.sft.num_demos} demonstrations"
+        return "action_expert", f"The action expert learns alone, which costs less: {many}."
     return "all", f"All of the network learns: {found}, so what the action expert reads has to improve too."
 
 

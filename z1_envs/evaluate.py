@@ -184,10 +184,11 @@ def evaluate(
     under "instruction" where the env has them.
     progress: called with (episodes done, episodes in all, successes so far) after each decision.
 
-    Raises TypeError for an env that does not branch and for an agent that cannot act. Raises ValueError for groups of
-    more than one lane, an env without `success` and `elapsed` in its infos, another backend, task, split or obs than the
-    protocol's or a shorter horizon, where the env has such attributes; for an image_px, robocasa_version or scenes that
-    the protocol prescribes and the env does not have, or not say; and for chunks shorter than protocol.chunk_len.
+    Raises TypeError for an env that does not branch and for an agent that cannot act.
+    Raises ValueError for groups of more than one lane, an env without `success` and `elapsed` in its infos,
+    another backend, task, split or obs than the protocol's or a shorter horizon, where the env has such attributes;
+    for an image_px, robocasa_version or scenes that the protocol prescribes and the env does not have, or not say; and
+    for chunks shorter than protocol.chunk_len.
     """
     if not isinstance(envs, BranchVectorEnv):
         raise TypeError(

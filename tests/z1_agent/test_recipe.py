@@ -150,6 +150,13 @@ def test_the_action_expert_learns_alone_where_it_succeeds_or_learns_fast() -> No
     assert chosen(early=early(gained=22, lost=3)).trainable == "all"
 
 
+def test_the_action_expert_learns_alone_where_what_it_reads_is_known_well() -> None:
+    for num_demos, trainable in ((99, "all"), (100, "action_expert")):
+        config = cpu(TASK)
+        config = dataclasses.replace(config, sft=dataclasses.replace(config.sft, num_demos=num_demos))
+        assert choose(SIGNALS, config, Thresholds()).modules.trainable == trainable
+
+
 def test_the_probe_decides_for_a_policy_that_sees_pixels() -> None:
     probe = Probe(state=STATE_RATE, pixels=PIXEL_RATE)  # Wilson: 50 % to 69 %, and 13 % to 29 %
     assert probe.gap == pytest.approx(0.4)
