@@ -22,9 +22,9 @@ class Thresholds:
     episode, all of training long (the paper's schedule), where SFT success is at least so high; elsewhere they are
     trees of the configuration's own, shorter trunk.
     decay_groups: rewards decay where this share of groups succeeds as a whole; elsewhere that adds nothing.
-    expert_success, expert_gain, expert_demos: the action expert learns alone, which costs less, where SFT success, early
-    gain or the number of demonstrations are at least so high; but where the policy sees pixels and success from privileged state is higher by joint_gap, and
-    beyond chance, all of the network learns.
+    expert_success, expert_gain, expert_demos: the action expert learns alone, which costs less, where SFT success,
+    early gain or the number of demonstrations are at least so high; but where the policy sees pixels and success from
+    privileged state is higher by joint_gap, and beyond chance, all of the network learns.
     worse_rate_share: of the learning rate, where early GRPO has made the policy worse beyond chance.
     """
 
