@@ -49,9 +49,8 @@ def _schedule(schedule: ScheduleName) -> Change:
 
 
 def _with_a_trunk(grpo: GrpoConfig) -> GrpoConfig:
-    """A recipe of flat groups has a trunk of 0 decisions, which would be flat again: then as long as GrpoConfig's."""
-    trunk = grpo.trunk if grpo.trunk.start else dataclasses.replace(grpo.trunk, start=GrpoConfig().trunk.start)
-    return dataclasses.replace(grpo, trunk=trunk)
+    """A recipe of flat groups has a trunk of 0 decisions, which would be flat again: then it is GrpoConfig's."""
+    return dataclasses.replace(grpo, trunk=grpo.trunk if grpo.trunk.start else GrpoConfig().trunk)
 
 
 def _branched(grpo: GrpoConfig) -> Branching:
@@ -171,5 +170,5 @@ def ablation_jobs(
             )
         )
         if variant == DEFAULT and with_control:
-            jobs.append(ControlJob(path=control_path(manifest, task, seed), run=default))
+            jobs.append(ControlJob(path=control_path(manifest, task, seed), run=default, threads=threads))
     return jobs

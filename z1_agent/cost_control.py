@@ -23,8 +23,9 @@ from z1_envs.evaluate import Report, compare, evaluate
 _FOREVER = 10**9  # rounds: the budget ends it
 
 
-def more_sft(run: Run, config: TrainConfig) -> dict[str, Any]:
-    """Successes of the control's `last` and `best` policy, paired with the run's GRPO policy.
+def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> dict[str, Any]:
+    """Successes of the control's `last` and `best` policy, paired with the run's GRPO policy. num_threads: of the
+    physics, None for all cores.
 
     Raises ValueError where the run has not finished.
     """
@@ -36,8 +37,8 @@ def more_sft(run: Run, config: TrainConfig) -> dict[str, Any]:
 
     demos = collect_demonstrations(config)
     policy = new_policy(config, demos)
-    held_out = eval_envs(config, None, config.validation_episodes)
-    fresh = eval_envs(config, None, config.eval_episodes)
+    held_out = eval_envs(config, num_threads, config.validation_episodes)
+    fresh = eval_envs(config, num_threads, config.eval_episodes)
 
     def validate(candidate: Pi05Policy) -> float:
         return evaluate(candidate, held_out, protocol(config, "validation", config.validation_episodes)).rate

@@ -75,9 +75,9 @@ class GrpoConfig:
     group; "linear" shrinks them to 0 by trunk.until. reward: success-aware "decay" by gamma per chunk, a "penalty" per
     chunk, or "plain" (see advantage). baseline: what a decision is compared with, the whole "group", or what is still
     "running" of it when the decision is made (see decision_weights). clip: of the ratio. minibatch_size: decisions per
-    optimiser step. learning_rate: of the first iteration, from where it falls linearly to `final_rate_share` of it in
-    the last; vlm_rate_share: what the rate of all but the action expert is of it. trainable: what learns; lora: the
-    adapters of selections that have some.
+    optimiser step. learning_rate: of the first iteration, from where it falls linearly, towards `final_rate_share` of
+    it behind the last; vlm_rate_share: what the rate of all but the action expert is of it. trainable: what learns;
+    lora: the adapters of selections that have some.
     ema_decay: the policy ends with a moving average of its weights over optimiser steps; 0 for the last weights.
     micro_batch_size: decisions whose activations are in memory at once, None for all of a minibatch. recompute_layers:
     less memory for more time, see Pi05.recompute_layers. prefix_memory_gib: room for prefixes that epochs reuse [GiB].

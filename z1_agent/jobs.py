@@ -111,10 +111,12 @@ class TrainJob:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlJob:
-    """The cost-matched control of the finished training in `run`, which goes into the file `path`."""
+    """The cost-matched control of the finished training in `run`, which goes into the file `path`. threads: of the
+    physics, None for all cores."""
 
     path: Path
     run: Path
+    threads: int | None = None
 
     @property
     def is_done(self) -> bool:
@@ -129,7 +131,7 @@ class ControlJob:
     def work(self) -> int:
         """SFT for as long as the training took, from the start: a control that was stopped begins again."""
         run = Run(self.run)
-        write_text(self.path, json.dumps(more_sft(run, load_config(run.about()["config"])), indent=1))
+        write_text(self.path, json.dumps(more_sft(run, load_config(run.about()["config"]), self.threads), indent=1))
         return 0
 
 

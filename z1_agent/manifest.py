@@ -142,6 +142,11 @@ def open_manifest(
     return manifest
 
 
+def most_seeds(path: Path, kind: str) -> int:
+    """How many seeds the training with most of them has in the directory `path`; raises as `read_manifest`."""
+    return max((planned.num_seeds for planned in read_manifest(path, kind).planned.values()), default=1)
+
+
 def read_manifest(path: Path, kind: str) -> Manifest:
     """What `path` holds. Raises RunError where that is no directory of this `kind`, or of another version."""
     file = path / _FILE

@@ -33,7 +33,7 @@ from z1_agent.result import make_result, peak_memory
 from z1_agent.run import DEMONSTRATIONS, EVAL_RL, EVAL_SFT, RL, SFT, Run, write_text
 from z1_agent.sft import SftProgress, train_sft
 from z1_agent.start import begin_trying, fresh_policy, statistics
-from z1_agent.taken_over import take_over_sft
+from z1_agent.taken_over import sft_commit, take_over_sft
 from z1_envs.datasets import read_demos
 from z1_envs.demos import Demonstrations
 from z1_envs.evaluate import EvalProtocol, Report, evaluate
@@ -181,7 +181,9 @@ def _takes_over_sft(training: Training[TrainConfig], events: SummaryWriter) -> b
     for line in training.run.log():
         if line["stage"] == SFT:
             plot(events, SFT, line["round"], {name: line[name] for name in ("success", "loss")})
-    training.console.print(f"SFT is taken over from {found.path}")
+    done, here = sft_commit(training.run), training.run.about()["commit"]
+    by = "" if done == here else f", which another commit did: {done}"
+    training.console.print(f"SFT is taken over from {found.path}{by}")
     return True
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from z1_agent.grpo import Branching, GrpoConfig, RewardName, ScheduleName
-from z1_agent.presets import TrainConfig
+from z1_agent.presets import PRESETS, TrainConfig
 from z1_agent.run import Run, write_text
 from z1_agent.schedules import LinearTrunk
 from z1_agent.trainable import Trainable
@@ -194,8 +194,8 @@ def recipe_defaults(config: TrainConfig, given: str) -> TrainConfig:
 def with_recipe(config: TrainConfig) -> TrainConfig:
     """`config` with the digest of its recipe, once that has been found to fit.
 
-    Raises RecipeError for a recipe of another task, backend, kind of observation or scene version, and where `config`
-    says something else than its recipe.
+    Raises RecipeError for a recipe of another task, backend, kind of observation or scene version, or of a preset with
+    another SFT or other episodes, and where `config` says something else than its recipe.
     """
     if config.recipe is None:
         return config
@@ -210,12 +210,28 @@ def with_recipe(config: TrainConfig) -> TrainConfig:
                 f"the recipe was diagnosed with {name} {of_recipe!r}, this is {here!r}: what was measured there says "
                 f"nothing here; diagnose anew with z1 diagnose {config.task}, or leave out --recipe"
             )
+    _check_measured_alike(recipe, config)
     chosen, asked = recipe.modules.settings(), Modules.of(config).settings()
     against = [f"{name} = {chosen[name]!r}, not {asked[name]!r}" for name in chosen if chosen[name] != asked[name]]
     if against:
         raise RecipeError(f"the recipe chooses {'; '.join(against)}: leave out either that setting or --recipe")
     given = config.recipe if config.recipe == AUTO else str(Path(config.recipe).resolve())
     return dataclasses.replace(config, recipe=given, recipe_digest=recipe.digest)
+
+
+def _check_measured_alike(recipe: Recipe, config: TrainConfig) -> None:
+    """What SFT reaches, and how many decisions a trunk may have, hangs on these settings."""
+    preset = recipe.diagnosis.get("preset")
+    if preset not in PRESETS:
+        return
+    measured = PRESETS[preset](recipe.task)
+    for name in ("horizon", "executed_len", "sde", "sft"):
+        there, here = getattr(measured, name), getattr(config, name)
+        if there != here:
+            raise RecipeError(
+                f"the recipe was diagnosed with the preset {preset!r}, whose {name} is {there}; this is {here}: what "
+                f"was measured there says nothing here; leave out --recipe, or what changes {name}"
+            )
 
 
 def keep_recipe(config: TrainConfig, run: Run) -> None:

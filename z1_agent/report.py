@@ -197,7 +197,13 @@ def _cost(result: dict[str, Any]) -> str:
 
 def _origin(result: dict[str, Any], about: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
-    commit = result["commit"] or "not from a git checkout"
+    commit = (
+        ", then ".join(map(str, result.get("commits", [result["commit"]])))
+        if result["commit"]
+        else "not from a git checkout"
+    )
+    if "sft_commit" in result:
+        commit += f"; SFT by {result['sft_commit']}"
     config = json.dumps(about["config"], indent=2)
     return (
         f"<h2>How to make this page again</h2><pre>{html.escape(about['command'])}</pre>"

@@ -8,6 +8,7 @@ from typing import Any
 from z1_agent.presets import FineTuneConfig, TrainConfig
 from z1_agent.run import DEMONSTRATIONS, SFT, STAGES, Run
 from z1_agent.sft import SftProgress
+from z1_agent.taken_over import sft_commit
 from z1_envs.demos import Demonstrations
 from z1_envs.evaluate import Report, compare
 
@@ -16,7 +17,7 @@ def make_result(run: Run, config: TrainConfig, before: Report, after: Report) ->
     """Both evaluations, the paired test between them, and steps and times of every stage.
 
     env_steps: control steps simulated. peak_memory_bytes: of the process that took most. commit and versions: those
-    that began the run; `commits` where others have gone on with it.
+    that began the run; `commits` where others have gone on with it; `sft_commit` where SFT was taken over, its own.
     Raises ValueError where the reports are of different protocols.
     """
     return {
@@ -75,6 +76,7 @@ def _cost_and_origin(run: Run, stages: tuple[str, ...]) -> dict[str, Any]:
         "cpu_seconds": per_stage("cpu_seconds"),
         "peak_memory_bytes": max(peak_memory(), *(line.get("peak_memory_bytes", 0) for line in log)),
         **{key: about[key] for key in ("commit", "versions", "commits") if key in about},
+        **({} if sft_commit(run) is None else {"sft_commit": sft_commit(run)}),
     }
 
 

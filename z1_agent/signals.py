@@ -111,7 +111,7 @@ class Failures:
 @dataclass(frozen=True, kw_only=True)
 class Approach:
     """Where manipulation begins: reached, the episodes in which it does; earliest quarter, median and latest quarter of
-    the decisions before it, over those episodes. None where no episode reaches."""
+    the decisions before it, over the episodes in which a look has seen it begin; None where none has."""
 
     reached: Rate
     early: float | None

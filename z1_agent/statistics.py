@@ -2,6 +2,8 @@
 
 A training of one task with one seed is four counts: both evaluations ran the same episodes. Intervals are percentiles
 of a bootstrap with a seed of its own: the same counts give the same interval. What is drawn again is said with each.
+Means of n values drawn again vary too little, by √((n - 1) / n): drawn means are stretched by as much. Of a single task
+with few seeds an interval still covers less often than it says (three: 4 times in 5); over many tasks it does not.
 Sources: Holm 1979 (step-down correction); Agarwal et al. 2021, arXiv 2108.13264 (intervals over runs within tasks).
 """
 
@@ -124,8 +126,19 @@ def _draw_rates(runs: Sequence[PairedCounts], rng: np.random.Generator) -> NDArr
     shares = np.array([[run.both, run.gained, run.lost, run.neither] for run in runs]) / trials[:, None]
     seeds = rng.integers(len(runs), size=(NUM_DRAWS, len(runs)))
     counts = rng.multinomial(trials[seeds], shares[seeds]) / trials[seeds][..., None]
-    both, gained, lost = counts[..., 0], counts[..., 1], counts[..., 2]
-    return np.stack([both + lost, both + gained], axis=-1).mean(axis=1)
+    mean, of_seeds, of_episodes = (_both_rates(values) for values in (shares.mean(axis=0), shares[seeds], counts))
+    luck = (of_episodes - of_seeds).mean(axis=1)
+    return np.clip(mean + _stretch(len(runs)) * (of_seeds.mean(axis=1) - mean) + luck, 0, 1)
+
+
+def _both_rates(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Success of the first and of the second policy [..., 2], from shares of (both, gained, lost, neither) [..., 4]."""
+    return np.stack([shares[..., 0] + shares[..., 2], shares[..., 0] + shares[..., 1]], axis=-1)
+
+
+def _stretch(count: int) -> float:
+    """By how much the mean of `count` values, drawn again from themselves, has to vary more."""
+    return math.sqrt(count / (count - 1)) if count > 1 else 1.0
 
 
 def mean_over_tasks(values: Sequence[Sequence[float]]) -> Estimate:
@@ -140,7 +153,8 @@ def mean_over_tasks(values: Sequence[Sequence[float]]) -> Estimate:
 
 
 def median_over_runs(values: Sequence[Sequence[float]]) -> Estimate:
-    """Median over all runs of all tasks, where values may be infinite; the interval is that of `mean_over_tasks`.
+    """Median over all runs of all tasks, where values may be infinite; seeds are drawn as in `mean_over_tasks`, without
+    a stretch.
 
     Raises ValueError where there is no task, or one without a value.
     """
@@ -159,7 +173,11 @@ def _middle(values: NDArray[np.float64]) -> float:
 
 
 def _means(values: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    return np.mean([_drawn_seeds(of_task, rng).mean(axis=1) for of_task, rng in _with_rng(values)], axis=0)
+    means = []
+    for of_task, rng in _with_rng(values):
+        middle = np.mean(of_task)
+        means.append(middle + _stretch(len(of_task)) * (_drawn_seeds(of_task, rng).mean(axis=1) - middle))
+    return np.mean(means, axis=0)
 
 
 def _with_rng(values: Sequence[Sequence[float]]) -> list[tuple[Sequence[float], np.random.Generator]]:
@@ -202,14 +220,9 @@ def cost_to_reach(cost: Sequence[float], success: Sequence[float], level: float,
 
 
 def value_at(cost: Sequence[float], success: Sequence[float], budget: float, *, window: int) -> float:
-    """Mean success of the last `window` iterations that had ended within `budget`, which at least the first must.
-
-    Raises ValueError where it did not.
-    """
+    """Mean success of the last `window` iterations that had ended within `budget`, or else of the first."""
     count = int(np.searchsorted(np.cumsum(cost), budget * (1 + 1e-12), side="right"))
-    if count == 0:
-        raise ValueError(f"the first iteration cost {cost[0]}, more than the budget of {budget}")
-    return float(smoothed(success, window)[count - 1])
+    return float(smoothed(success, window)[max(count, 1) - 1])
 
 
 def mean_until(cost: Sequence[float], success: Sequence[float], budget: float) -> float:

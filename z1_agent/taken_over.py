@@ -1,7 +1,8 @@
 """SFT that another run has already done: taken over with its times, instead of done again.
 
-SFT depends on the configuration and its seed alone, not on what follows it. So a training after `z1 diagnose`, or with
-another recipe, finds its own SFT policy in the other run, to the last bit.
+SFT depends on the configuration, its seed and the program, not on what follows it. So a training after `z1 diagnose`,
+or with another recipe, finds its own SFT policy in the other run, to the last bit where the commit is the same. Where
+it is another, that is said; with other versions of torch, MuJoCo and the like nothing is taken over.
 """
 
 import json
@@ -28,20 +29,28 @@ def take_over_sft(folder: Path, run: Run, config: TrainConfig) -> Run | None:
     """Copies SFT that a run in `folder`, or `folder` itself, has finished with the SFT of `config` into `run`: policy,
     and the lines of its log, which then name the `commit` that made them. Returns where it was; None where nowhere.
     """
-    found = next((other for other in _runs(folder) if other.path != run.path and _has_sft(other, config)), None)
+    versions = run.about()["versions"]
+    found = next(
+        (other for other in _runs(folder) if other.path != run.path and _has_sft(other, config, versions)), None
+    )
     if found is None:
         return None
     run.keep_log(lambda line: line["stage"] not in (DEMONSTRATIONS, SFT))
     commit = found.about()["commit"]
     for line in found.log():
         if line["stage"] in (DEMONSTRATIONS, SFT):
-            run.append_log(line | {"commit": commit})
+            run.append_log({"commit": commit} | line)
     # The policy comes last, and whole: without it SFT is done again, and drops the lines.
     aside = run.path / "sft.tmp"
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(found.sft_checkpoint, aside)
     aside.rename(run.sft_checkpoint)
     return found
+
+
+def sft_commit(run: Run) -> str | None:
+    """The commit that did the SFT that `run` has taken over; None where it has done its own."""
+    return next((line["commit"] for line in run.log() if "commit" in line), None)
 
 
 def taken_over_seconds(run: Run) -> float:
@@ -53,8 +62,10 @@ def _runs(folder: Path) -> list[Run]:
     return [Run(path) for path in (folder, *sorted(folder.iterdir())) if (path / "config.json").is_file()]
 
 
-def _has_sft(run: Run, config: TrainConfig) -> bool:
-    return checkpoint.exists(run.sft_checkpoint) and _of_sft(run.about()["config"]) == _of_sft(asdict(config))
+def _has_sft(run: Run, config: TrainConfig, versions: dict[str, str]) -> bool:
+    about = run.about()
+    same = about.get("versions") == versions and _of_sft(about["config"]) == _of_sft(asdict(config))
+    return same and checkpoint.exists(run.sft_checkpoint)
 
 
 def _of_sft(config: dict[str, Any]) -> Any:

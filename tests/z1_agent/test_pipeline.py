@@ -28,7 +28,7 @@ from z1_agent.presets import PRESETS, TrainConfig, cpu, smoke
 from z1_agent.run import RL, SFT, STAGES, Run, RunError, open_run
 from z1_agent.schedules import LinearTrunk
 from z1_agent.sft import SftConfig
-from z1_agent.taken_over import check_sft_folder, take_over_sft, taken_over_seconds
+from z1_agent.taken_over import check_sft_folder, sft_commit, take_over_sft, taken_over_seconds
 from z1_envs.evaluate import Report
 from z1_envs.kitchen import env as kitchen_env
 from z1_envs.kitchen.demos import collect
@@ -38,7 +38,7 @@ from z1_envs.tasks import TASKS
 ROOT = Path(__file__).parents[2]
 CONFIG = smoke("CloseSingleDoor")
 # What two equal runs may differ in; the commit where somebody commits between them.
-TIMES = ("wall_seconds", "cpu_seconds", "peak_memory_bytes", "commit", "commits")
+TIMES = ("wall_seconds", "cpu_seconds", "peak_memory_bytes", "commit", "commits", "sft_commit")
 
 
 class StopAfter(StopRequest):
@@ -195,6 +195,7 @@ def test_sft_that_is_taken_over_is_what_the_run_would_have_done(straight: Run, t
     assert [line for line in run.log() if line["stage"] in STAGES[:2]] == own
     assert taken_over_seconds(run) == sum(line["cpu_seconds"] for line in own) > 0
     assert taken_over_seconds(straight) == 0
+    assert result["sft_commit"] == straight.about()["commit"]
     events = EventAccumulator(str(run.events))
     events.Reload()
     assert len(events.Scalars("sft/success")) == sum(line["stage"] == SFT for line in own)
@@ -215,6 +216,14 @@ def test_only_the_same_sft_is_taken_over(straight: Run, tmp_path: Path) -> None:
     found = take_over_sft(folder, run, later)
     assert found is not None
     assert found.path == straight.path
+    # What is taken over a second time still says who did it.
+    about = run.about()
+    (run.path / "config.json").write_text(json.dumps(about | {"commit": "another"}))
+    third = begin(tmp_path / "third")
+    assert take_over_sft(run.path, third, CONFIG) is not None
+    assert sft_commit(third) == straight.about()["commit"] != "another"
+    (run.path / "config.json").write_text(json.dumps(about | {"versions": about["versions"] | {"torch": "1.0"}}))
+    assert take_over_sft(run.path, begin(tmp_path / "fourth"), CONFIG) is None
     with pytest.raises(RunError, match=r"no folder .*nowhere to take SFT from; .*leave out --sft"):
         check_sft_folder(tmp_path / "nowhere")
 

@@ -300,6 +300,16 @@ def test_settings_by_hand_may_not_contradict_it(tmp_path: Path, capsys: pytest.C
     assert not out.exists()
 
 
+def test_a_recipe_is_for_the_settings_that_it_was_measured_with(tmp_path: Path) -> None:
+    given = put(tmp_path / "recipe.json", dataclasses.replace(RECIPE, diagnosis={"preset": "cpu"}))
+    with_recipe(recipe_defaults(cpu(TASK), given))
+    with_recipe(dataclasses.replace(recipe_defaults(cpu(TASK), given), seed=3, eval_episodes=9))
+    with pytest.raises(RecipeError, match=r"with the preset 'cpu', whose horizon is 120; this is 40: .*--recipe"):
+        with_recipe(recipe_defaults(dataclasses.replace(cpu(TASK), horizon=40), given))
+    with pytest.raises(RecipeError, match=r"whose sft is SftConfig.*this is SftConfig.*what changes sft"):
+        with_recipe(recipe_defaults(dataclasses.replace(smoke(TASK), horizon=120), given))
+
+
 def test_auto_says_where_none_is_committed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,27 +15,30 @@ from z1_agent.commands.suite import chosen_tasks, shortened
 from z1_agent.commands.work import INTERRUPTED, Work, console
 from z1_agent.comparison import reach_rows, read_runs
 from z1_agent.console import StopRequest
-from z1_agent.manifest import open_manifest
+from z1_agent.manifest import most_seeds, open_manifest
 from z1_agent.presets import PRESETS, TrainConfig
 from z1_agent.recipe import recipe_defaults, with_recipe
 from z1_agent.suite import run_trainings
+
+_SEEDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ablate:
     """Change one factor of the training at a time, and compare at equal env steps and at equal CPU time.
 
-    tasks: names. seeds: how many of each variant. factors: of branching, schedule, reward, baseline, trainable,
-    denoising and control, which is more SFT for GRPO's time; by default all. preset: named configuration, the default
-    that variants differ from. recipe: the default has the modules of the task's recipe instead; "auto" for the
-    committed one, a file, or a folder with a TASK.json for each. iterations: of GRPO; eval_episodes: of each final
-    evaluation; both by default as the preset has them. out: directory, by default runs/ablation-PRESET. resume: go on
-    with the ablation in it; further tasks, seeds and factors can be added. jobs: trainings at the same time, with one
-    thread each where there are several. threads: of one training's physics, by default all cores.
+    tasks: names. seeds: how many of each variant, by default 3, with --resume as many as there are. factors: of
+    branching, schedule, reward, baseline, trainable, denoising and control, which is more SFT for GRPO's time; by
+    default all. preset: named configuration, the default that variants differ from. recipe: the default has the modules
+    of the task's recipe instead; "auto" for the committed one, a file, or a folder with a TASK.json for each.
+    iterations: of GRPO; eval_episodes: of each final evaluation; both by default as the preset has them. out:
+    directory, by default runs/ablation-PRESET. resume: go on with the ablation in it; further tasks, seeds and factors
+    can be added. jobs: trainings at the same time, with one thread each where there are several. threads: of one
+    training's physics, by default all cores.
     """
 
     tasks: Positional[tuple[str, ...]]
-    seeds: int = 3
+    seeds: int | None = None
     factors: tuple[str, ...] = FACTORS
     preset: Literal["cpu", "smoke"] = "cpu"
     iterations: int | None = None
@@ -58,10 +61,9 @@ class Ablate:
             variants = variants_of(self._default(task), self.factors)
             configs |= {name_of(task, variant): config for variant, config in variants.items()}
         out = self.out or Path("runs") / f"ablation-{self.preset}"
+        seeds = self.seeds or (most_seeds(out, KIND) if self.resume else _SEEDS)
         begun = ["z1", *(word for word in argv if word != "--resume")]
-        manifest = open_manifest(
-            out, KIND, self.preset, configs, num_seeds=self.seeds, command=begun, resume=self.resume
-        )
+        manifest = open_manifest(out, KIND, self.preset, configs, num_seeds=seeds, command=begun, resume=self.resume)
         threads = self.threads or (1 if self.jobs > 1 else None)
         with_control = CONTROL in self.factors
         jobs = ablation_jobs(manifest, configs, with_control=with_control, command=begun, threads=threads)
