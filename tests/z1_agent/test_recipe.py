@@ -131,11 +131,12 @@ def test_groups_share_what_is_reached_reliably() -> None:
 
 
 def test_groups_share_half_an_episode_where_leaders_succeed() -> None:
-    long = chosen(sft=Rate(successes=75, episodes=100))
+    good, whole = Rate(successes=75, episodes=100), early(dead=8, mixed=40, all_success=32)  # 32 of 80
+    long = chosen(sft=good, early=whole)
     assert (long.branching, long.trunk_start, long.trunk_until) == ("trunk", 12, 1.0)  # 12 * 5 * 2 = 120 steps
-    assert chosen(sft=Rate(successes=74, episodes=100)).branching == "tree"
-    unsure = approach(79, 5.0, 6.0)
-    assert chosen(sft=Rate(successes=75, episodes=100), approach=unsure).branching == "flat"
+    assert chosen(sft=Rate(successes=74, episodes=100), early=whole).branching == "tree"
+    assert chosen(sft=good, early=early(dead=8, mixed=41, all_success=31)).branching == "tree"
+    assert chosen(sft=good, early=whole, approach=approach(79, 5.0, 6.0)).branching == "flat"
 
 
 def test_rewards_decay_where_whole_groups_succeed() -> None:
