@@ -1,9 +1,12 @@
 """Bring your own policy: anything with `act(observation)` can be evaluated. Needs z1_envs only.
 
     python examples/own_policy.py
+    python examples/own_policy.py rollouts.mp4      # and films four of its episodes; needs EGL or OSMesa
 
 The policy below is twenty lines. It reads the privileged `scene` vector by name.
 """
+
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +15,9 @@ from numpy.typing import NDArray
 import z1_envs  # noqa: F401 (registers the envs)
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.evaluate import EvalProtocol, evaluate
+from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.layout import ACTION, SCENE
+from z1_envs.video import record_rollout
 
 
 class GoAndPull:
@@ -36,7 +41,7 @@ class GoAndPull:
 
 
 def main() -> None:
-    """Evaluates the policy on 32 episodes."""
+    """Evaluates the policy on 32 episodes; with a path, films four of them."""
     envs = gym.make_vec("Z1-RoboCasa-OpenDrawer", num_envs=32)
     assert isinstance(envs, BranchVectorEnv)
     protocol = EvalProtocol(
@@ -47,6 +52,10 @@ def main() -> None:
     low, high = report.interval
     print(f"success {report.rate:.0%} on {len(report.seeds)} episodes, 95 % interval {low:.0%} to {high:.0%}")
     envs.close()
+    for film in sys.argv[1:]:
+        filmed = KitchenVectorEnv("OpenDrawer", num_envs=4, horizon=150)
+        record_rollout(filmed, GoAndPull(), film, seed=1000)
+        filmed.close()
 
 
 if __name__ == "__main__":
