@@ -11,6 +11,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from z1_agent.curves import figures
 from z1_agent.run import STAGES, Run, write_text
+from z1_envs.kitchen.env import BACKEND as KITCHEN
 
 _STAGE_NAMES = dict(
     zip(STAGES, ("Demonstrations", "SFT", "Evaluation of SFT", "GRPO", "Evaluation after GRPO"), strict=True)
@@ -192,6 +193,10 @@ def _cost(result: dict[str, Any]) -> str:
         '<th class="number">processor time</th></tr>'
     )
     memory = f"Peak memory {result['peak_memory_bytes'] / 1e9:.2f} GB."
+    if "rl" in result and result["backend"] != KITCHEN:
+        memory += (
+            " Processor time and memory are those of the training alone, without the simulator's worker processes."
+        )
     return f'<h2>What it took</h2><table>{head}{body}</table><p class="under">{memory}</p>'
 
 

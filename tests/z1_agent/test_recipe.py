@@ -128,6 +128,10 @@ def test_groups_share_what_is_reached_reliably() -> None:
     assert (flat.branching, flat.trunk_start) == ("flat", 0)
     assert chosen(approach=approach(80, 5.0, 6.0)).branching == "tree"
     assert chosen(approach=approach(0, None, None)).branching == "flat"
+    # ... and before manipulation begins, in the median episode.
+    assert chosen(approach=approach(100, 3.0, 3.0)).branching == "tree"
+    assert chosen(approach=approach(100, 2.5, 6.0)).branching == "flat"
+    assert chosen(approach=approach(100, None, None)).branching == "flat"
 
 
 def test_groups_share_half_an_episode_where_leaders_succeed() -> None:
