@@ -73,7 +73,7 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
         "train OpenDrawer --seed -1": "seed must not be negative, got -1",
         f"train OpenDrawer --out {used}": f"{used} is in use: give another --out",
         f"train OpenDrawer --out {tmp_path / 'no'} --resume": "there is no run to resume",
-        f"eval {tmp_path / 'none'}": "has no manifest.json; give the directory of a checkpoint",
+        f"eval {tmp_path / 'none'}": "none does not exist; give the directory of a checkpoint, such as RUN/checkpoint",
         f"eval {foreign}": "holds 'other-policy', expected 'z1-policy'",
         f"eval {cut}": "truncated or changed; copy the directory again",
         f"eval {saved} --episodes 0": "--episodes must be at least 1, got 0",
