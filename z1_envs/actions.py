@@ -47,11 +47,11 @@ class ActionCheck:
         in_lane = wrong.reshape(len(lanes), -1).any(axis=1)
         first = int(np.argmax(in_lane))
         value = rows[first][wrong[first]].flat[0]
-        of, where = "the action", f"it has {value}"
+        said, where = "the action must be", f"it has {value}"
         if self._single[0] > 1:
-            of, where = f"the actions of lanes {lanes[in_lane].tolist()}", f"lane {lanes[first]} has {value}"
+            said, where = f"the actions of lanes {lanes[in_lane].tolist()} are not", f"lane {lanes[first]} has {value}"
         raise ValueError(
-            f"{of} must be finite numbers in [{self._low.min():g}, {self._high.max():g}] ({where}): "
+            f"{said} finite numbers in [{self._low.min():g}, {self._high.max():g}] ({where}): "
             "check the policy's output, clip it where overshooting is meant"
         )
 

@@ -321,7 +321,7 @@ def test_what_cannot_be_served_is_one_sentence(saved: Path, tmp_path: Path, caps
             f"serve {saved} --host 192.0.2.1": "cannot listen on port 8000 of 192.0.2.1",
             f"serve {saved} --host 1.2.3.4.5": "--host '1.2.3.4.5' is no address",
             f"serve {saved} --device abacus": "--device 'abacus' is not to be had here",
-            f"serve {tmp_path / 'none'}": "none does not exist; give the directory of a checkpoint, such as RUN/checkpoint",
+            f"serve {tmp_path / 'none'}": "none does not exist; give the directory of a checkpoint",
         }
         for words, message in cases.items():
             assert main(words.split()) == 2, words
