@@ -58,7 +58,7 @@ def test_without_robocasa_its_backend_is_refused_and_auto_takes_the_kitchen(
     env.close()
     assert [record.message for record in caplog.records] == [
         "backend 'kitchen', not 'robocasa': the official backend needs robosuite, which is not installed: "
-        'pip install -e ".[robocasa]" in an environment of its own'
+        'pip install -e ".[robocasa]" in an environment of its own (docs/robocasa.md)'
     ]
 
 
