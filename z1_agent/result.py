@@ -65,7 +65,7 @@ def make_sft_result(
 
 
 def _cost_and_origin(run: Run, stages: tuple[str, ...]) -> dict[str, Any]:
-    log, about = run.log(), run.about()
+    log, about, sft_by = run.log(), run.about(), sft_commit(run)
 
     def per_stage(key: str) -> dict[str, float]:
         return {stage: sum(line[key] for line in log if line["stage"] == stage) for stage in stages}
@@ -76,7 +76,7 @@ def _cost_and_origin(run: Run, stages: tuple[str, ...]) -> dict[str, Any]:
         "cpu_seconds": per_stage("cpu_seconds"),
         "peak_memory_bytes": max(peak_memory(), *(line.get("peak_memory_bytes", 0) for line in log)),
         **{key: about[key] for key in ("commit", "versions", "commits") if key in about},
-        **({} if sft_commit(run) is None else {"sft_commit": sft_commit(run)}),
+        **({} if sft_by is None else {"sft_commit": sft_by}),
     }
 
 
