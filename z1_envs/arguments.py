@@ -9,6 +9,12 @@ def check_whole(name: str, number: object, *, least: int) -> None:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}")
 
 
+def check_render_mode(render_mode: object) -> None:
+    """Raises ValueError for anything but None and "rgb_array"."""
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+
+
 def checked_seed(seed: object) -> int | None:
     """`seed` as Gymnasium's own reset takes it: a Python int, or None. Raises ValueError for anything but a seed."""
     if seed is None:

@@ -61,6 +61,8 @@ class LaneVectorEnv(BranchVectorEnv):
                 single_action_space=descriptions[0].action_space,
                 stack=descriptions[0].stack,
             )
+            self.render_mode = descriptions[0].render_mode
+            self.metadata = descriptions[0].metadata | self.metadata
         except BaseException:
             self.close_extras()
             raise

@@ -80,6 +80,8 @@ class PoolVectorEnv(BranchVectorEnv):
                 single_action_space=self._pool.description.action_space,
                 stack=self._pool.description.stack,
             )
+            self.render_mode = self._pool.description.render_mode
+            self.metadata = self._pool.description.metadata | self.metadata
         except BaseException:
             self._pool.close()
             raise

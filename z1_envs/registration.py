@@ -60,6 +60,7 @@ def make_kitchen_vec_env(
     layouts: Sequence[str] | None = None,
     styles: Sequence[str] | None = None,
     num_threads: int | None = None,
+    render_mode: str | None = None,
 ) -> BranchVectorEnv:
     """A branching vector env in the embedded kitchen. See `KitchenVectorEnv` and `SceneOptions`."""
     return KitchenVectorEnv(
@@ -71,6 +72,7 @@ def make_kitchen_vec_env(
         image_px=image_px,
         scenes=_scene_options(split, layouts, styles),
         num_threads=num_threads,
+        render_mode=render_mode,
     )
 
 
@@ -124,6 +126,7 @@ def make_robocasa_vec_env(
     scenes_per_worker: int = 8,
     worker_memory_gib: float | None = 4.0,
     remembered_starts: int = 32,
+    render_mode: str | None = None,
 ) -> BranchVectorEnv:
     """A branching vector env of the official RoboCasa. See `RoboCasaVectorEnv` and `RoboCasaOptions`."""
     options = RoboCasaOptions(
@@ -147,6 +150,7 @@ def make_robocasa_vec_env(
         scenes_per_worker=scenes_per_worker,
         worker_memory_gib=worker_memory_gib,
         remembered_starts=remembered_starts,
+        render_mode=render_mode,
     )
 
 

@@ -41,6 +41,8 @@ class LaneDescription:
     observation_space: spaces.Space
     action_space: spaces.Space
     stack: tuple[str, ...]
+    render_mode: str | None
+    metadata: dict[str, Any]
 
 
 class Lane:
@@ -56,6 +58,8 @@ class Lane:
             observation_space=self.env.observation_space,
             action_space=self.env.action_space,
             stack=self.env.stack,
+            render_mode=self.env.render_mode,
+            metadata=self.env.metadata,
         )
         self._step_chunk = getattr(self.env.env, "step_chunk", None) if len(self.env.stack) == 1 else None
 

@@ -85,18 +85,18 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
         f"eval {saved} --threads -1": "--threads must be at least 1, got -1",
         f"eval {saved} --horizon 0": "--horizon must be at least 1, got 0",
         f"eval {saved} --json {used}": f"{used} is a directory, --json takes a file",
-        "record --task OpenDrawer --horizon 0": "--horizon must be at least 1, got 0",
-        "record --task OpenDrawer --out /proc/x": "cannot write to /proc/x",
-        f"record --task OpenDrawer --out {used}": f"already: {used / 'tree.mp4'}; move them away, or give another",
-        "record": "give --task for the scripted expert, --all, or --checkpoint",
-        "record --task OpenDrawer --backend robocasa": "plays in the embedded kitchen alone: give --checkpoint",
+        "record OpenDrawer --horizon 0": "--horizon must be at least 1, got 0",
+        "record OpenDrawer --out /proc/x": "cannot write to /proc/x",
+        f"record OpenDrawer --out {used}": f"already: {used / 'tree.mp4'}; move them away, or give another",
+        "record": "name a task for the scripted expert to play, or give --all or --checkpoint",
+        "record OpenDrawer --backend robocasa": "plays in the embedded kitchen alone: give --checkpoint",
         f"record --checkpoint {saved} --backend robocasa": "sees the kitchen's privileged scene, the official RoboCasa",
         "record --all --backend robocasa": "plays in the embedded kitchen alone: give --checkpoint",
-        "record --task OpenDrawr": "unknown task 'OpenDrawr': did you mean OpenDrawer",
-        "record --all --task OpenDrawer": "give it without --task and --checkpoint",
+        "record OpenDrawr": "unknown task 'OpenDrawr': did you mean OpenDrawer",
+        "record OpenDrawer --all": "give it without a task and --checkpoint",
         "record --all --horizon 0": "--horizon must be at least 1, got 0",
         f"record --all --out {used / 'notes.txt'}": "is a file, expected a directory",
-        f"record --task OpenDrawer --out {used / 'notes.txt'}": "is a file, expected a directory",
+        f"record OpenDrawer --out {used / 'notes.txt'}": "is a file, expected a directory",
         f"demos OpenDrawer --episodes 0 --out {tmp_path / 'no'}": "--episodes must be at least 1, got 0",
         f"demos OpenDrawer --episodes 2 --out {used}": f"{used} exists already; give another --out",
         f"demos OpenDrawer --episodes 2 --out {tmp_path / 'no'} --noise -1": "--noise must be a number from 0 on",
@@ -143,7 +143,7 @@ def test_list_has_all_tasks(capsys: pytest.CaptureFixture[str]) -> None:
 def test_record_films_the_expert_and_a_policy(saved: Path, tmp_path: Path) -> None:
     if not draws():
         pytest.skip("no OpenGL here; `z1 doctor` says how to get it")
-    for whom in (["--task", "CloseSingleDoor"], ["--checkpoint", str(saved)]):
+    for whom in (["CloseSingleDoor"], ["--checkpoint", str(saved)]):
         out = tmp_path / whom[0]
         assert main(["record", *whom, "--out", str(out), "--horizon", "20", "--trunk-len", "4"]) == 0
         assert sorted(path.name for path in out.iterdir()) == ["rollout.mp4", "tree.mp4"]

@@ -30,6 +30,9 @@ BALLAST = 300 * 2**20  # [bytes]
 class Scenic(FakeEnv):
     """Ten seeds make a scene, which pulls with a force of its own. Fails on command. Notes its resets in a file."""
 
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012 (gymnasium's)
+    render_mode = "rgb_array"
+
     def __init__(self, log: Path | None = None) -> None:
         super().__init__(goal=4.0)
         self.log = log
@@ -347,6 +350,7 @@ def test_a_pool_and_a_single_env_exchange_snapshots(build: Callable[..., PoolVec
     np.testing.assert_array_equal(single.step(action)[0]["state"], after["state"][3])
     frames = pool.render()
     np.testing.assert_array_equal(frames[3], single.render())
+    assert (pool.render_mode, pool.metadata["render_fps"]) == ("rgb_array", 30)
     assert pool.step(np.tile(action, (4, 1)))[0]["state"].tobytes() != after["state"].tobytes()
 
 

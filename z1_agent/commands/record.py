@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tyro.conf import Positional
+
 from z1_agent import checkpoint, doctor
 from z1_agent.checkpoint import Checkpoint
 from z1_agent.commands.at_the_door import (
@@ -32,7 +34,7 @@ class Record:
     expert. out: directory. trunk_len: where the tree splits [steps].
     """
 
-    task: str | None = None
+    task: Positional[str | None] = None
     backend: Backend = "kitchen"
     all: bool = False
     checkpoint: Path | None = None
@@ -54,7 +56,7 @@ class Record:
             return self._prepare_all()
         loaded = self._loaded()
         if self.task is None and loaded is None:
-            raise ValueError("there is nothing to film: give --task for the scripted expert, --all, or --checkpoint")
+            raise ValueError("name a task for the scripted expert to play, or give --all or --checkpoint")
         task = get_task(loaded.task if self.task is None and loaded is not None else str(self.task)).name
         horizon = self._official_horizon(task) if self.backend == "robocasa" else horizon_of(task, self.horizon)
         self._check_out("rollout.mp4", "tree.mp4")
@@ -101,7 +103,7 @@ class Record:
 
     def _prepare_all(self) -> Work:
         if self.task is not None or self.checkpoint is not None:
-            raise ValueError("--all films the scripted expert on all tasks: give it without --task and --checkpoint")
+            raise ValueError("--all films the scripted expert on all tasks: give it without a task and --checkpoint")
         self._check_out("gallery.mp4", "gallery.jpg", "thumbnails")
 
         def work() -> int:

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from z1_envs.actions import ActionCheck
-from z1_envs.arguments import check_whole, checked_seed
+from z1_envs.arguments import check_render_mode, check_whole, checked_seed
 from z1_envs.branch import BranchVectorEnv, check_groups
 from z1_envs.canvas import MAX_PX, MIN_PX
 from z1_envs.kitchen.cameras import Cameras
@@ -24,6 +24,7 @@ ObsMode = Literal["state", "pixels"]
 BACKEND = "kitchen"
 _SEED_LIMIT = 2**63  # seeds that the envs draw themselves lie below
 _FILM_WIDTH, _FILM_HEIGHT = 480, 360  # [px]
+_RENDERING: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
 
 
 def observation_space(obs: ObsMode, image_px: int) -> spaces.Dict:
@@ -135,7 +136,7 @@ class _Simulation:
 class KitchenEnv(gym.Env):
     """One lane. `scene_id`, `get_state` and `set_state` make it Snapshottable."""
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 (gymnasium's)
+    metadata: dict[str, Any] = dict(_RENDERING)  # noqa: RUF012 (gymnasium's)
 
     def __init__(
         self,
@@ -148,8 +149,7 @@ class KitchenEnv(gym.Env):
         render_mode: str | None = None,
     ):
         """horizon [steps] None: the task's own. Raises ValueError for unknown tasks, modes and sizes."""
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        check_render_mode(render_mode)
         self._sim = _Simulation(task, 1, obs=obs, horizon=horizon, image_px=image_px, scenes=scenes, num_threads=1)
         self._lane = np.zeros(1, dtype=np.int32)
         self.observation_space, self.action_space = self._sim.space, action_space()
@@ -238,6 +238,8 @@ class KitchenEnv(gym.Env):
 class KitchenVectorEnv(BranchVectorEnv):
     """Many lanes, stepped together in process; the lanes of a group share scene and start."""
 
+    metadata = BranchVectorEnv.metadata | _RENDERING
+
     def __init__(
         self,
         task: str,
@@ -249,12 +251,15 @@ class KitchenVectorEnv(BranchVectorEnv):
         image_px: int = 128,
         scenes: SceneOptions = TRAIN,
         num_threads: int | None = None,
+        render_mode: str | None = None,
     ):
         """num_threads None: all cores this process may use; results do not depend on it.
 
         Raises ValueError for unknown tasks, modes and sizes, before anything is built.
         """
         check_groups(num_envs, group_size)
+        check_render_mode(render_mode)
+        self.render_mode = render_mode
         self._sim = _Simulation(
             task,
             num_envs,
@@ -300,6 +305,10 @@ class KitchenVectorEnv(BranchVectorEnv):
     def lanes(self) -> KitchenLanes:
         """The simulator behind the lanes, for experts and recordings."""
         return self._sim.lanes
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """A picture of each lane for people, uint8 [360, 480, 3]."""
+        return None if self.render_mode is None else tuple(self.film(lane) for lane in range(self.num_envs))
 
     def film(self, lane: int) -> NDArray[np.uint8]:
         """A picture of `lane` for people, uint8 [360, 480, 3]."""

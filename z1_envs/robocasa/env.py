@@ -17,7 +17,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from z1_envs.actions import ActionCheck
-from z1_envs.arguments import checked_seed
+from z1_envs.arguments import check_render_mode, checked_seed
 from z1_envs.layout import ACTION, CAMERAS, STATE_KEYS, STATES
 from z1_envs.robocasa import preflight
 from z1_envs.robocasa.film import FilmCamera
@@ -76,8 +76,7 @@ class RoboCasaEnv(gym.Env):
         Raises ValueError for other modes, RenderError where pictures are wanted and cannot be drawn, and what
         `preflight.check` raises, before anything is built or RoboCasa is imported.
         """
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        check_render_mode(render_mode)
         self._ready = preflight.check(task, options)
         if render_mode is not None:
             preflight.check_images()

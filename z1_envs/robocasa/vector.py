@@ -2,6 +2,7 @@
 
 import functools
 
+from z1_envs.arguments import check_render_mode
 from z1_envs.branch import check_groups
 from z1_envs.pool import PoolVectorEnv
 from z1_envs.robocasa import preflight
@@ -26,9 +27,11 @@ class RoboCasaVectorEnv(PoolVectorEnv):
         scenes_per_worker: int = 8,
         worker_memory_gib: float | None = 4.0,
         remembered_starts: int = 32,
+        render_mode: str | None = None,
     ) -> None:
         """Numbers as in `PoolVectorEnv`. Raises what `preflight.check` raises before a process is started."""
         check_groups(num_envs, group_size)
+        check_render_mode(render_mode)
         ready = preflight.check(task, options)
         self.task = ready.task
         self.backend = ready.backend
@@ -38,7 +41,7 @@ class RoboCasaVectorEnv(PoolVectorEnv):
         self.image_px = options.image_px if options.obs == "pixels" else None
         self.options = options
         super().__init__(
-            functools.partial(RoboCasaEnv, ready.task, options),
+            functools.partial(RoboCasaEnv, ready.task, options, render_mode=render_mode),
             num_envs=num_envs,
             group_size=group_size,
             num_workers=num_workers,

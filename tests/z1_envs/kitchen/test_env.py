@@ -50,6 +50,22 @@ def test_pixel_envs_keep_the_contracts(task: str, opengl: None) -> None:
     env.close()
 
 
+def test_a_vector_env_renders_its_lanes_as_gymnasium_s_wrappers_expect(opengl: None) -> None:
+    task, seeds = "z1_envs:Z1-RoboCasa-OpenDrawer", (0, 1)
+    envs = gym.make_vec(task, num_envs=2, render_mode="rgb_array")
+    singles = [gym.make(task, render_mode="rgb_array") for _ in seeds]
+    envs.reset(seed=list(seeds))
+    for env, seed in zip(singles, seeds, strict=True):
+        env.reset(seed=seed)
+    assert (envs.render_mode, envs.metadata["render_fps"]) == ("rgb_array", 20)
+    np.testing.assert_array_equal(np.array(envs.render()), np.array([env.render() for env in singles]))
+    unseen = gym.make_vec(task, num_envs=1)
+    unseen.reset(seed=0)
+    assert unseen.render() is None
+    for env in (envs, unseen, *singles):
+        env.close()
+
+
 def test_infos_have_the_same_keys_and_plain_types_on_reset_and_step() -> None:
     env = make()
     _, first = env.reset(seed=0)
@@ -144,6 +160,8 @@ def test_unknown_options_and_tasks_are_refused_by_name() -> None:
         make("OpenDrawr")
     with pytest.raises(ValueError, match="render_mode"):
         KitchenEnv("OpenDrawer", render_mode="human")
+    with pytest.raises(ValueError, match="render_mode"):
+        gym.make_vec("z1_envs:Z1-RoboCasa-OpenDrawer", num_envs=2, render_mode="human")
 
 
 NAN = np.r_[np.nan, np.zeros(11)]
