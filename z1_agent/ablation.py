@@ -21,6 +21,8 @@ from z1_agent.trainable import Trainable
 KIND = "ablation"
 DEFAULT, CONTROL, FLAT = "default", "control", "flat"
 
+NOISE = "denoising"  # the factor that changes how noisy rollouts are, whatever the policy: curves say nothing of it
+
 Change = Callable[[TrainConfig], TrainConfig]
 
 
@@ -103,8 +105,8 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     _variant("trainable", "expert", "the action expert learns alone", _trainable("action_expert")),
     _variant("trainable", "joint", "all of the network learns", _trainable("all")),
-    _variant("denoising", "one", "one denoising step per chunk is random", _stochastic("one")),
-    _variant("denoising", "all", "every denoising step is random", _stochastic("all")),
+    _variant(NOISE, "one", "one denoising step per chunk is random", _stochastic("one")),
+    _variant(NOISE, "all", "every denoising step is random", _stochastic("all")),
 )
 FACTORS = (*dict.fromkeys(variant.factor for variant in VARIANTS), CONTROL)
 CONTROL_SENTENCE = "GRPO's CPU time goes into more SFT instead; of its rounds the one with the best held-out success"
@@ -112,7 +114,7 @@ CONTROL_SENTENCE = "GRPO's CPU time goes into more SFT instead; of its rounds th
 
 def variants_of(config: TrainConfig, factors: Sequence[str]) -> dict[str, TrainConfig]:
     """The configurations to train: the default `config`, and the values of `factors` that differ from it, without its
-    recipe. Of those that say the same, such as "trunk" and "linear" around flat groups, the first.
+    recipe. Those that say the same, such as "trunk" and "linear" around flat groups, are one, under the first's name.
 
     Raises ValueError for an unknown factor.
     """
@@ -120,13 +122,13 @@ def variants_of(config: TrainConfig, factors: Sequence[str]) -> dict[str, TrainC
     if unknown:
         raise ValueError(f"unknown factor {unknown[0]!r}; choose among {', '.join(FACTORS)}")
     free = dataclasses.replace(config, recipe=None, recipe_digest=None)
+    names = {repr(free): DEFAULT}
     found = {DEFAULT: config}
-    told_apart = [free]
     for variant in VARIANTS:
         changed = variant.change(free)
-        if variant.factor in factors and changed not in told_apart:
-            found[variant.name] = changed
-            told_apart.append(changed)
+        name = names.setdefault(repr(changed), variant.name)
+        if variant.factor in factors and name != DEFAULT:
+            found[name] = changed
     return found
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from z1_agent.ablation import DEFAULT, VARIANTS, name_of
+from z1_agent.ablation import DEFAULT, NOISE, VARIANTS, name_of
 from z1_agent.comparison import ReachRow, Runs, VariantRow, compare_variants, reach_rows, read_runs
 from z1_agent.curves import BLUE, GREEN, INK, MUTED, RED, SAND
 from z1_agent.manifest import Manifest
 from z1_agent.recipe import Modules
 from z1_agent.statistics import Estimate, smoothed
-from z1_agent.suite_report import as_svg, p_in_words, points, share
+from z1_agent.suite_report import ONE_SEED, as_svg, p_in_words, points, share
 from z1_agent.tables import Figure, Table
 
 _TITLE = "Z-1 open: what each part is worth"
@@ -27,8 +27,12 @@ _NOTE = (
     "seeds pooled, corrected over the variants (Holm). At equal env steps, and at equal CPU time: success of GRPO's "
     "rollouts (mean of the last iterations) where both runs of a pair have spent what the cheaper one spent in all; "
     "average: over all of that spending, the area under the learning curve. Differences in points from the default, "
-    "with 95 % of a bootstrap over the seeds within each task (and, for final, episodes). Cost: GRPO's env steps and "
-    "CPU time as shares of the default's. The control costs the CPU time of the default by construction."
+    "with 95 % of a bootstrap over the seeds within each task (and, for final, episodes); of a final difference marked "
+    f"{ONE_SEED} episodes alone, since a task has one seed. Cost: GRPO's env steps and CPU time as shares of the "
+    "default's. The control costs the CPU time of the default by construction. How many denoising steps are random "
+    "changes the noise of rollouts, whatever the policy: there only the final evaluations are compared. With the "
+    "schedules phase and uncertainty, where a trunk splits is chosen by what follows it, so their rollouts' success is "
+    "not quite the policy's."
 )
 _REACH_NOTE = (
     "Env steps of GRPO until the mean of the last iterations first has the flat variant's final value, divided by "
@@ -112,7 +116,8 @@ def _variants(title: str, rows: Sequence[VariantRow]) -> Table:
 
 
 def _variant_cells(row: VariantRow) -> tuple[str, ...]:
-    test = ("", "") if row.is_default else (points(row.final.gain), p_in_words(row.p_holm))
+    mark = ONE_SEED if row.has_one_seed else ""
+    test = ("", "") if row.is_default else (f"{points(row.final.gain)}{mark}", p_in_words(row.p_holm))
     equal = ("", "", "", "")
     if row.equal is not None:
         parts = [row.equal[budget] for budget in ("env_steps", "cpu_seconds")]
@@ -153,8 +158,8 @@ def _differences(rows: Sequence[VariantRow]) -> Figure:
 
 
 def _factors(runs: Runs) -> list[str]:
-    """Factors with a variant that has been trained."""
-    return list(dict.fromkeys(one.factor for one in VARIANTS if one.name in runs))
+    """Factors with a variant that has been trained, and whose curves can be compared."""
+    return list(dict.fromkeys(one.factor for one in VARIANTS if one.name in runs and one.factor != NOISE))
 
 
 def _curves(task: str, runs: Runs, factor: str) -> Figure:

@@ -55,6 +55,8 @@ _REFUSALS = (
     ExportError,
 )
 
+_ANY_TASK = next(iter(TASKS))
+
 Command = Train | Suite | Diagnose | Ablate | Sft | Eval | Record | Demos | Serve | Export | Assets | List | Doctor
 
 
@@ -102,9 +104,13 @@ def _parse(words: list[str]) -> Command:
 
 def _named(words: list[str]) -> TrainConfig:
     """The configuration of the task and preset that `words` name; where they name none, of any."""
-    tasks = [name for name in (word.removeprefix(ENV_ID_PREFIX) for word in words) if name in TASKS]
     preset = PRESETS.get(_value_of(words, "--preset") or "cpu", cpu)
-    return preset(tasks[0] if tasks else next(iter(TASKS)))
+    return preset(_task_in(words) or _ANY_TASK)
+
+
+def _task_in(words: list[str]) -> str | None:
+    """The first task that `words` name."""
+    return next((name for name in (word.removeprefix(ENV_ID_PREFIX) for word in words) if name in TASKS), None)
 
 
 def _adapted(config: TrainConfig, words: list[str]) -> TrainConfig:
@@ -130,7 +136,7 @@ def _parse_with(words: list[str], config: TrainConfig) -> Command:
     fine_tune = FineTuneConfig(data=tyro.MISSING, sft=learning)
     train = Train(task=tyro.MISSING, config=config)
     commands = (
-        Annotated[Train, subcommand("train", default=train, description=_described(Train, TrainConfig))]
+        Annotated[Train, subcommand("train", default=train, description=_of_train(words))]
         | Annotated[Suite, subcommand("suite")]
         | Annotated[Diagnose, subcommand("diagnose")]
         | Annotated[Ablate, subcommand("ablate")]
@@ -153,6 +159,14 @@ def _parse_with(words: list[str], config: TrainConfig) -> Command:
             raise refusal from None
         sys.stderr.write(boxes.getvalue())
         raise
+
+
+def _of_train(words: list[str]) -> str:
+    """What `z1 train` says of itself, and whose defaults it shows where no task is named."""
+    described = _described(Train, TrainConfig)
+    if _task_in(words) is not None:
+        return described
+    return f"{described}\n\nDefaults differ by task. Shown are {_ANY_TASK}'s: z1 train TASK --help shows TASK's."
 
 
 def _described(*kinds: type) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from z1_agent.ablation import CONTROL, CONTROL_SENTENCE, DEFAULT, FLAT, VARIANTS, control_path, name_of
+from z1_agent.ablation import CONTROL, CONTROL_SENTENCE, DEFAULT, FLAT, NOISE, VARIANTS, control_path, name_of
 from z1_agent.manifest import Manifest
 from z1_agent.run import RL, Run
 from z1_agent.statistics import (
@@ -66,10 +66,11 @@ class Difference:
 class VariantRow:
     """One variant against the default, over tasks and seeds. task: None where it is a mean over several.
 
-    is_default: the variant is what the default does. final: the final evaluations on the same episodes, default first.
+    is_default: the variant is what the default does. has_one_seed: a task has no other, so that intervals of what is
+    final know episodes alone there. final: the final evaluations on the same episodes, default first.
     p_value: McNemar's exact test on them, all pooled; p_holm: corrected over the rows of the same task. equal: what is
     different at equal cost. cost_share: GRPO's env steps and CPU time, as shares of the default's. None: the control
-    has no iterations, and the default no difference from itself.
+    has no iterations, the default no difference from itself, and rollouts with another noise no curve to compare.
     """
 
     task: str | None
@@ -79,6 +80,7 @@ class VariantRow:
     is_default: bool
     num_tasks: int
     num_runs: int
+    has_one_seed: bool
     final: Improvement
     p_value: float
     p_holm: float
@@ -190,6 +192,7 @@ def _row(task: str | None, runs: dict[str, Runs], controls: dict[str, dict[int, 
     counts, pairs = [of_task for of_task in counts if of_task], [of_task for of_task in pairs if of_task]
     pooled = [count for of_task in counts for count in of_task]
     budgets: tuple[Budget, ...] = ("env_steps", "cpu_seconds")
+    has_curve = bool(pairs) and name != DEFAULT and known[name][0] != NOISE
     return VariantRow(
         task=task,
         factor=known[name][0],
@@ -198,10 +201,11 @@ def _row(task: str | None, runs: dict[str, Runs], controls: dict[str, dict[int, 
         is_default=name == DEFAULT,
         num_tasks=len(counts),
         num_runs=len(pooled),
+        has_one_seed=any(len(of_task) == 1 for of_task in counts),
         final=improvement(counts, draw_tasks=False),
         p_value=pooled_mcnemar(pooled),
         p_holm=1.0,
-        equal={budget: difference(pairs, budget) for budget in budgets} if pairs and name != DEFAULT else None,
+        equal={budget: difference(pairs, budget) for budget in budgets} if has_curve else None,
         cost_share={budget: _cost_share(pairs, budget) for budget in budgets} if pairs else None,
     )
 

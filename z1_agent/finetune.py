@@ -16,7 +16,7 @@ from z1_agent import checkpoint
 from z1_agent.console import Bar
 from z1_agent.dataset import learned_on, read_finite, split_episodes
 from z1_agent.observation import take
-from z1_agent.pipeline import Training, plot, stream_seed, warn_of_other_commits
+from z1_agent.pipeline import Training, plot, stream_seed, warn_of_other_programs
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import FineTuneConfig
 from z1_agent.report import write_sft_report
@@ -66,7 +66,7 @@ def fine_tune(training: Training[FineTuneConfig], material: Material | None) -> 
     try:
         with training.stop.listen(training.console):
             if material is not None and not run.result.exists():
-                warn_of_other_commits(training)
+                warn_of_other_programs(training)
                 with SummaryWriter(run.events) as events:
                     progress = _learn(training, material, events)
                 result = make_sft_result(run, training.config, progress, material.learned, material.held_out)

@@ -8,7 +8,8 @@ t = 1 is noise, t = 0 is the action; the flow follows dx = v(x, t) dt from 1 to 
                      σ = a·√(t / (1-t)), with grid[1] for the t of the denominator where t = 1
 
 x + (1-t)·v estimates the noise end of the path, so the correction is the score term that keeps every
-marginal where the ordinary flow has it: with the opposite sign the final standard deviation triples.
+marginal where the ordinary flow has it, as far as steps are small: few steps with much noise end wider. With the
+opposite sign the final standard deviation triples.
 Sources: Flow-GRPO, arXiv 2505.05470; πRL, arXiv 2510.25889.
 
 Axes: B batch, K denoising steps, H chunk length, A action width. A path is [B, K+1, H, A], noise first.
@@ -53,7 +54,7 @@ class FlowSDE:
         if self.num_steps < 2:
             raise ValueError(f"num_steps is {self.num_steps}; a random first step needs at least 2")
         if self.noise <= 0:
-            raise ValueError(f"noise is {self.noise}; without noise there is no likelihood, use sample_ode instead")
+            raise ValueError(f"noise is {self.noise}, give one above 0: without it paths have no likelihood")
         if self.stochastic not in ("one", "all"):
             raise ValueError(f'stochastic is {self.stochastic!r}; choose "one" or "all"')
 
@@ -96,22 +97,6 @@ def draw_index(sde: FlowSDE, batch: int, generator: torch.Generator) -> Tensor:
     return torch.randint(sde.num_steps, (batch,), generator=generator, device=generator.device)
 
 
-def sample(
-    sde: FlowSDE,
-    velocity: Velocity,
-    noise: Tensor,
-    index: Tensor,
-    generator: torch.Generator,
-    *,
-    executed: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """A path [B, K+1, H, A] from `noise` [B, H, A], random at `index` (int64 [B], see `draw_index`), and its
-    log-density [B] as `log_prob` defines it, without another velocity: the normal draws already tell it.
-    """
-    draws = draw_steps(sde, noise, generator)
-    return walk(sde, velocity, noise, index, draws), log_prob_of_draws(sde, draws, index, executed=executed)
-
-
 def draw_steps(sde: FlowSDE, noise: Tensor, generator: torch.Generator) -> Tensor:
     """The standard normal draws of the random steps from `noise` [B, H, A]: [K, B, H, A] for "all", [1, B, H, A] for
     "one".
@@ -130,7 +115,9 @@ def log_prob_of_draws(sde: FlowSDE, draws: Tensor, index: Tensor, *, executed: T
 
 
 def walk(sde: FlowSDE, velocity: Velocity, noise: Tensor, index: Tensor, draws: Tensor) -> Tensor:
-    """The path of `sample` with its draws given (see `draw_steps`)."""
+    """A path [B, K+1, H, A] from `noise` [B, H, A], random at `index` (int64 [B], see `draw_index`) by `draws` (see
+    `draw_steps`).
+    """
     times = time_grid(sde.num_steps, noise.device)[:-1]
     return walk_along(sde, [_at(velocity, t) for t in times], noise, index, draws)
 

@@ -176,7 +176,8 @@ def run_jobs(jobs: Sequence[Job], *, at_once: int, stop: StopRequest, on_end: Ca
             if stop.made and not was_told:
                 was_told = True
                 for one in running:
-                    one.process.send_signal(signal.SIGINT)
+                    # Not Popen's send_signal: it reaps a child that has ended meanwhile, and takes what it cost along.
+                    os.kill(one.process.pid, signal.SIGINT)
             for one, code in _ended(running):
                 running.remove(one)
                 if code != 0 and not stop.made:
@@ -254,6 +255,14 @@ def cost_of(path: Path) -> Cost:
 def output_of(path: Path) -> Path:
     """The file with what the processes of the job in `path` said."""
     return path.with_name(f"{path.name}.out.txt")
+
+
+def end_in_words(path: Path, code: int) -> str:
+    """Why the process of the job in `path` failed with the exit `code`: the signal that killed it, or its last line."""
+    if code < 0:
+        memory = ", as a machine does that runs out of memory" if code == -signal.SIGKILL else ""
+        return f"killed by {signal.Signals(-code).name}{memory}"
+    return last_words(path)
 
 
 def last_words(path: Path) -> str:

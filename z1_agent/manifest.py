@@ -120,13 +120,13 @@ def open_manifest(
         _check_free(path, kind)
         manifest = Manifest(path, kind, preset, {}, [])
     if manifest.preset != preset:
-        raise _other_settings(path, [f"preset is {manifest.preset!r} there and {preset!r} here"])
+        raise _other_settings(manifest, [f"preset is {manifest.preset!r} there and {preset!r} here"])
     for name, config in configs.items():
         given = json.loads(json.dumps(dataclasses.asdict(config)))
         before = manifest.planned.get(name)
         # A setting that a version before this did not have, and that is not used, is no difference.
         if before is not None and (different := _differences(before.config, given)):
-            raise _other_settings(path, [f"{name}: {text}" for text in different])
+            raise _other_settings(manifest, [f"{name}: {text}" for text in different])
         asked = num_seeds or (before.num_seeds if before is not None else 1)
         most = asked if before is None else max(asked, before.num_seeds)
         manifest.planned[name] = Planned(num_seeds=most, config=given)
@@ -181,10 +181,11 @@ def _is_left(file: Path) -> bool:
     return file.name not in (LOCK_FILE, f"{_FILE}.tmp")
 
 
-def _other_settings(path: Path, differences: Sequence[str]) -> RunError:
+def _other_settings(manifest: Manifest, differences: Sequence[str]) -> RunError:
+    begun = f", `{manifest.origins[0]['command']}`" if manifest.origins else ""
     return RunError(
-        f"{path} was begun with other settings: {'; '.join(differences)}; resume with what it was begun with, or "
-        f"give another --out"
+        f"{manifest.path} was begun with other settings: {'; '.join(differences)}; resume with what it was begun "
+        f"with{begun}, or give another --out"
     )
 
 

@@ -139,8 +139,3 @@ def openpi_dtype(name: str) -> torch.dtype:
 def float32_dtype(name: str) -> torch.dtype:
     """Everything in float32."""
     return torch.float32
-
-
-def bfloat16_dtype(name: str) -> torch.dtype:
-    """Everything in bfloat16, as openpi's converted files are with `precision=bfloat16`."""
-    return torch.bfloat16

@@ -49,7 +49,7 @@ _RECENT = 10  # iterations in the moving average of the live line
 @dataclass
 class Training(Generic[Config]):
     """A run under way. num_threads: of the physics, None for all cores. sft_folder: runs from which SFT is taken over
-    where one of them has done the same. Results depend on neither."""
+    where one of them has done the same. Results depend on neither, as long as the same commit has done that SFT."""
 
     run: Run
     config: Config
@@ -81,7 +81,7 @@ def _train(training: Training[TrainConfig]) -> dict[str, Any]:
     run = training.run
     with training.stop.listen(training.console):
         if not run.result.exists():
-            warn_of_other_commits(training)
+            warn_of_other_programs(training)
             keep_recipe(training.config, run)
             with SummaryWriter(run.events) as events:
                 if training.config.policy is None:
@@ -100,9 +100,13 @@ def _train(training: Training[TrainConfig]) -> dict[str, Any]:
     return json.loads(run.result.read_text(encoding="utf-8"))
 
 
-def warn_of_other_commits(training: Training[Any]) -> None:
-    """Says so where the run was begun with another commit."""
-    commits = training.run.about().get("commits", [])
+def warn_of_other_programs(training: Training[Any]) -> None:
+    """Says so where the run was begun with another commit, or other versions of packages."""
+    about = training.run.about()
+    if versions := about.get("all_versions"):
+        changed = sorted({name for one in versions for name in one if one[name] != versions[0].get(name)})
+        training.console.print(f"Begun with other versions of {', '.join(changed)}: it does not go on bit for bit")
+    commits = about.get("commits", [])
     if commits:
         training.console.print(f"Begun with commit {commits[0]}, gone on with {', '.join(map(str, commits[1:]))}")
 
@@ -182,7 +186,8 @@ def _takes_over_sft(training: Training[TrainConfig], events: SummaryWriter) -> b
         if line["stage"] == SFT:
             plot(events, SFT, line["round"], {name: line[name] for name in ("success", "loss")})
     done, here = sft_commit(training.run), training.run.about()["commit"]
-    by = "" if done == here else f", which another commit did: {done}"
+    # What had changes when it ran says nothing by its name.
+    by = "" if done == here and not str(done).endswith("+changes") else f", which another program did: {done}"
     training.console.print(f"SFT is taken over from {found.path}{by}")
     return True
 

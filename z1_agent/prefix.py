@@ -38,10 +38,6 @@ class Prefix:
         """Row i of the result is row `source[i]` (int64 [B']) of this prefix."""
         return self._map(lambda tensor: tensor[source])
 
-    def detach(self) -> "Prefix":
-        """The same numbers outside the autograd graph."""
-        return self._map(Tensor.detach)
-
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Prefix":
         keys, values = tuple(map(function, self.keys)), tuple(map(function, self.values))
         return replace(self, keys=keys, values=values, mask=function(self.mask))

@@ -19,6 +19,7 @@ from z1_agent.grpo import Branching, GrpoConfig, RewardName, ScheduleName
 from z1_agent.presets import PRESETS, TrainConfig
 from z1_agent.run import Run, write_text
 from z1_agent.schedules import LinearTrunk
+from z1_agent.taken_over import sft_settings
 from z1_agent.trainable import Trainable
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
 
@@ -194,11 +195,17 @@ def recipe_defaults(config: TrainConfig, given: str) -> TrainConfig:
 def with_recipe(config: TrainConfig) -> TrainConfig:
     """`config` with the digest of its recipe, once that has been found to fit.
 
-    Raises RecipeError for a recipe of another task, backend, kind of observation or scene version, or of a preset with
-    another SFT or other episodes, and where `config` says something else than its recipe.
+    Raises RecipeError for a recipe of another task, backend, kind of observation or scene version, for another SFT or
+    other episodes than were diagnosed, and where `config` says something else than its recipe.
     """
     if config.recipe is None:
         return config
+    for flag, value in (("--policy", config.policy), ("--demos", config.demos)):
+        if value is not None:
+            raise RecipeError(
+                f"a recipe is chosen by what SFT on the expert's demonstrations reaches, which says nothing about "
+                f"{flag} {value}; leave out --recipe, or {flag}"
+            )
     recipe = find_recipe(config.recipe, config.task)
     for name, of_recipe, here in (
         ("backend", recipe.backend, config.backend),
@@ -219,8 +226,26 @@ def with_recipe(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, recipe=given, recipe_digest=recipe.digest)
 
 
+def measured_settings(config: TrainConfig) -> dict[str, Any]:
+    """What the signals hang on, as JSON has it: all that decides SFT and episodes, but for seed and device."""
+    settings = sft_settings(asdict(config))
+    return {name: value for name, value in settings.items() if name not in ("seed", "device")}
+
+
 def _check_measured_alike(recipe: Recipe, config: TrainConfig) -> None:
-    """What SFT reaches, and how many decisions a trunk may have, hangs on these settings."""
+    there, here = recipe.diagnosis.get("settings"), measured_settings(config)
+    if there is None:
+        _check_as_the_preset(recipe, config)
+    elif different := [name for name in here if there.get(name) != here[name]]:
+        name = different[0]
+        raise RecipeError(
+            f"the recipe was diagnosed with {name} = {there.get(name)!r}, this is {here[name]!r}: what was measured "
+            f"there says nothing here; leave out --recipe, or what changes {name}"
+        )
+
+
+def _check_as_the_preset(recipe: Recipe, config: TrainConfig) -> None:
+    """Of a recipe that does not say its settings, as the first ones do not, the preset has them."""
     preset = recipe.diagnosis.get("preset")
     if preset not in PRESETS:
         return

@@ -12,12 +12,15 @@ from z1_agent.taken_over import sft_commit
 from z1_envs.demos import Demonstrations
 from z1_envs.evaluate import Report, compare
 
+_PROGRAM = ("commit", "versions", "scene_version", "commits", "all_versions")  # of config.json
+
 
 def make_result(run: Run, config: TrainConfig, before: Report, after: Report) -> dict[str, Any]:
     """Both evaluations, the paired test between them, and steps and times of every stage.
 
     env_steps: control steps simulated. peak_memory_bytes: of the process that took most. commit and versions: those
-    that began the run; `commits` where others have gone on with it; `sft_commit` where SFT was taken over, its own.
+    that began the run; `commits` and `all_versions` where others have gone on with it; `sft_commit` where SFT was taken
+    over, its own.
     Raises ValueError where the reports are of different protocols.
     """
     return {
@@ -75,7 +78,7 @@ def _cost_and_origin(run: Run, stages: tuple[str, ...]) -> dict[str, Any]:
         "wall_seconds": per_stage("wall_seconds"),
         "cpu_seconds": per_stage("cpu_seconds"),
         "peak_memory_bytes": max(peak_memory(), *(line.get("peak_memory_bytes", 0) for line in log)),
-        **{key: about[key] for key in ("commit", "versions", "commits") if key in about},
+        **{key: about[key] for key in _PROGRAM if key in about},
         **({} if sft_by is None else {"sft_commit": sft_by}),
     }
 

@@ -8,6 +8,7 @@ falls into `width` clusters, whose first lanes continue from the state of the ol
 
 Where a plan is made from what the trunks show, these are rolled first, with a snapshot at every decision. Each group
 then goes back to its first split. All that is trained on is rolled after the plan is known: no choice has looked at it.
+Where it begins was chosen by what followed, so the success of such rollouts is not quite the policy's.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The directory of one training: what is in it, and who may go on with it.
 
 config.json                    resolved configuration, command, commit and versions, before the first step; `commits`
-                               where another one has gone on with it
+                               and `all_versions` where others have gone on with it
 checkpoint/                    the present policy with the trainer's state
 sft/                           the policy after SFT; all that `z1 sft` is for
 recipe.json                    copy of the recipe that chose the modules, where there is one; what `z1 diagnose` makes
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from z1_agent.presets import FineTuneConfig, TrainConfig
+from z1_envs.kitchen.plans.plan import SCENE_VERSION
 
 # Stages, as they are called in the log and in the result.
 DEMONSTRATIONS, SFT, EVAL_SFT, RL, EVAL_RL = STAGES = ("demonstrations", "sft", "eval_sft", "rl", "eval_rl")
@@ -98,12 +99,25 @@ class Run:
         lines = [json.dumps(line) + "\n" for line in self.log() if wanted(line)]
         write_text(self._log, "".join(lines))
 
-    def note_commit(self, commit: str | None) -> None:
-        """Adds `commit` to config.json's `commits` where it is not the one that the run has last gone on with."""
+    def note_program(self, program: dict[str, Any]) -> None:
+        """Adds to config.json's `commits` and `all_versions` what of `program` (see `origin`) the run has not last gone
+        on with."""
         about = self.about()
-        commits = about.get("commits", [about["commit"]])
-        if commits[-1] != commit:
-            write_text(self._config, json.dumps(about | {"commits": [*commits, commit]}, indent=1))
+        for name, names in (("commit", "commits"), ("versions", "all_versions")):
+            noted = about.get(names, [about[name]])
+            if noted[-1] != program[name]:
+                about[names] = [*noted, program[name]]
+        if about != self.about():
+            write_text(self._config, json.dumps(about, indent=1))
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether config.json is one of this program."""
+        try:
+            about = self.about()
+            return isinstance(about, dict) and isinstance(about.get("config"), dict)
+        except (OSError, ValueError):
+            return False
 
     def about(self) -> dict[str, Any]:
         """config.json."""
@@ -128,7 +142,7 @@ def open_run(
         if run.log():
             run.keep_log(lambda _line: True)  # nothing may be appended to half a line
         if not run.result.exists():
-            run.note_commit(about["commit"])
+            run.note_program(about)
         return run
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -162,8 +176,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def origin() -> dict[str, Any]:
-    """Which program this is: `commit` (None outside of a checkout) and `versions`."""
-    return {"commit": _commit(), "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES}}
+    """Which program this is: `commit` (None outside of a checkout), `versions`, and the kitchen's `scene_version`."""
+    versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+    return {"commit": _commit(), "versions": versions, "scene_version": SCENE_VERSION}
 
 
 def _commit() -> str | None:
@@ -182,7 +197,11 @@ def _commit() -> str | None:
 
 
 def _check_same(saved: dict[str, Any], given: dict[str, Any], path: Path) -> None:
-    flat = [_flat({"preset": about["preset"], **about["config"]}) for about in (saved, given)]
+    scenes = saved.get("scene_version", given["scene_version"])  # runs of older versions do not say
+    flat = [
+        _flat({"preset": about["preset"], "scene_version": version, **about["config"]})
+        for about, version in ((saved, scenes), (given, given["scene_version"]))
+    ]
     different = [
         f"{name} is {flat[0].get(name)!r} there and {flat[1].get(name)!r} here"
         for name in sorted(flat[0].keys() | flat[1].keys())

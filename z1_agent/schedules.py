@@ -200,7 +200,8 @@ class ConstantTrunk:
 class PhaseTrunk:
     """Every group shares its approach: it splits where manipulation begins, at the latest after `longest` decisions.
 
-    Rolls no step twice, unless a tree has earlier splits: what follows those is rolled again.
+    Rolls no step twice, but the last chunk of an episode that ended on its trunk, and what follows a tree's earlier
+    splits.
     """
 
     longest: int

@@ -108,11 +108,13 @@ def improvement(tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: bool) ->
         raise ValueError("an interval needs at least one task, and one run of each")
     rng = np.random.default_rng(NUM_DRAWS)
     drawn = np.stack([_draw_rates(runs, rng) for runs in tasks])  # [T, D, 2]
+    of_tasks = np.array([np.mean([[run.before, run.after] for run in runs], axis=0) for runs in tasks])  # [T, 2]
+    means = of_tasks.mean(axis=0)
     if draw_tasks:
         chosen = rng.integers(len(tasks), size=(len(tasks), NUM_DRAWS))
-        drawn = drawn[chosen, rng.integers(NUM_DRAWS, size=chosen.shape)]
-    before, after = np.moveaxis(drawn.mean(axis=0), 1, 0)
-    means = np.mean([np.mean([[run.before, run.after] for run in runs], axis=0) for runs in tasks], axis=0)
+        within = drawn[chosen, rng.integers(NUM_DRAWS, size=chosen.shape)] - of_tasks[chosen]
+        drawn = means + _stretch(len(tasks)) * (of_tasks[chosen] - means) + within
+    before, after = np.clip(drawn.mean(axis=0), 0, 1).T
     return Improvement(
         before=_estimate(means[0], before),
         after=_estimate(means[1], after),
@@ -158,7 +160,7 @@ def median_over_runs(values: Sequence[Sequence[float]]) -> Estimate:
 
     Raises ValueError where there is no task, or one without a value.
     """
-    pooled = np.concatenate([_drawn_seeds(of_task, rng) for of_task, rng in _with_rng(values)], axis=1)
+    pooled = np.concatenate(_drawn_seeds(values), axis=1)
     interval = _bounds(np.array([_middle(row) for row in pooled])) if _have_spread(values) else _UNKNOWN
     return Estimate(mean=_middle(np.concatenate(values)), interval=interval)
 
@@ -174,21 +176,18 @@ def _middle(values: NDArray[np.float64]) -> float:
 
 def _means(values: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     means = []
-    for of_task, rng in _with_rng(values):
+    for of_task, drawn in zip(values, _drawn_seeds(values), strict=True):
         middle = np.mean(of_task)
-        means.append(middle + _stretch(len(of_task)) * (_drawn_seeds(of_task, rng).mean(axis=1) - middle))
+        means.append(middle + _stretch(len(of_task)) * (drawn.mean(axis=1) - middle))
     return np.mean(means, axis=0)
 
 
-def _with_rng(values: Sequence[Sequence[float]]) -> list[tuple[Sequence[float], np.random.Generator]]:
+def _drawn_seeds(values: Sequence[Sequence[float]]) -> list[NDArray[np.float64]]:
+    """Of each task, its values drawn again [D, seeds]."""
     if not values or not all(len(of_task) for of_task in values):
         raise ValueError("an interval needs at least one task, and one value of each")
     rng = np.random.default_rng(NUM_DRAWS)
-    return [(of_task, rng) for of_task in values]
-
-
-def _drawn_seeds(values: Sequence[float], rng: np.random.Generator) -> NDArray[np.float64]:
-    return np.asarray(values, dtype=float)[rng.integers(len(values), size=(NUM_DRAWS, len(values)))]
+    return [np.asarray(one, dtype=float)[rng.integers(len(one), size=(NUM_DRAWS, len(one)))] for one in values]
 
 
 def _estimate(mean: float, drawn: NDArray[np.float64]) -> Estimate:

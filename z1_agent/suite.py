@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from z1_agent.console import StopRequest
-from z1_agent.jobs import Job, TrainJob, cost_of, last_words, output_of, run_jobs
+from z1_agent.jobs import Job, TrainJob, cost_of, end_in_words, output_of, run_jobs
 from z1_agent.manifest import Manifest
 from z1_agent.presets import TrainConfig
 from z1_agent.run import Run
@@ -72,13 +72,15 @@ def run_trainings(
     """
     begun, left = time.monotonic(), sum(not job.is_done for job in jobs)
     done = 0
+    ended: list[Job] = []
     console.print(f"{len(jobs)} jobs, {len(jobs) - left} of them done; everything goes to {where}")
 
     def on_end(job: Job, code: int) -> None:
         nonlocal done
+        ended.append(job)
         if code != 0:
             if not stop.made:
-                console.print(f"{job.path.name} failed ({last_words(job.path)}); see {output_of(job.path)}")
+                console.print(f"{job.path.name} failed ({end_in_words(job.path, code)}); see {output_of(job.path)}")
             return
         done += 1
         write()
@@ -87,6 +89,9 @@ def run_trainings(
 
     with stop.listen(console):
         failed = run_jobs(jobs, at_once=at_once, stop=stop, on_end=on_end)
+    for job in failed:
+        if job not in ended:
+            console.print(f"{job.path.name} was not begun: what it builds on has failed")
     write()  # one that was killed between a training's end and its table has nothing left to run
     return failed
 

@@ -18,12 +18,12 @@ from z1_agent.summary import SIGNIFICANT, Average, Summary, TaskRow, summarise
 from z1_agent.tables import Figure, Table
 
 _TITLE = "Z-1 open: all tasks"
-_ONE_SEED = "*"
+ONE_SEED = "*"
 
 _TASK_NOTE = (
     "Both policies ran the same episodes, which no training has seen. Gain in points of success; interval: 95 % of a "
     "bootstrap over seeds and episodes; of SFT and RL at least as wide as Wilson's of all episodes together. "
-    f"{_ONE_SEED} one seed: its interval knows episodes only, not how trainings differ. p: McNemar's exact test on the "
+    f"{ONE_SEED} one seed: its interval knows episodes only, not how trainings differ. p: McNemar's exact test on the "
     "episodes of all seeds together, corrected over the tasks of this table (Holm); it speaks of these policies alone. "
     "Env steps and CPU time: mean per seed, of demonstrations, SFT, GRPO and all evaluations; CPU time and memory are "
     "those of the processes."
@@ -34,7 +34,8 @@ _MODULES_NOTE = (
 )
 _AVERAGE_NOTE = (
     "Every task counts the same. Intervals: 95 % of a bootstrap over the seeds within each task and the episodes "
-    "within each seed; in the last row over tasks too, as if others had been chosen."
+    "within each seed; in the row of a sample over tasks too, as if others had been chosen. "
+    f"{ONE_SEED} some of the tasks have one seed: the interval does not know how trainings differ."
 )
 
 
@@ -55,18 +56,21 @@ def write_suite(manifest: Manifest) -> Summary | None:
 
 def lead_of(summary: Summary) -> list[str]:
     """The outcome in words: one sentence per paragraph."""
-    found, drawn = summary.overall.found, summary.overall_drawn.found
+    found, drawn = summary.overall.found, summary.overall_drawn
+    as_a_sample = "" if drawn is None else f"; with tasks drawn too: {points(drawn.found.gain)}"
     count = len(summary.rows)
     worse = ", ".join(summary.worse) if summary.worse else "none"
     lead = [
-        f"Mean gain over {count} task{'s' if count > 1 else ''}: {points(found.gain)} points (95 % interval); with "
-        f"tasks drawn too: {points(drawn.gain)}. Success {share(found.before)} after SFT, {share(found.after)} after "
-        f"GRPO.",
+        f"Mean gain over {count} task{'s' if count > 1 else ''}: {points(found.gain)} points (95 % interval)"
+        f"{as_a_sample}. Success {share(found.before)} after SFT, {share(found.after)} after GRPO.",
         f"Significantly worse than its SFT (corrected p < {SIGNIFICANT}): {worse}.",
     ]
     ones = sum(len(row.seeds) == 1 for row in summary.rows)
     if ones:
-        lead.append(f"Rows with one seed, marked {_ONE_SEED}: {ones} of {count}.")
+        lead.append(
+            f"Rows with one seed, marked {ONE_SEED}: {ones} of {count}; there intervals know episodes only, not how "
+            f"trainings differ."
+        )
     if summary.unfinished:
         names = ", ".join(f"{task} with seed {seed}" for task, seed in summary.unfinished)
         lead.append(f"Not finished, and not in the table: {names}.")
@@ -122,7 +126,7 @@ def _task_cells(row: TaskRow, *, with_modules: bool) -> tuple[str, ...]:
         row.task,
         row.category,
         *((row.modules,) if with_modules else ()),
-        f"{len(row.seeds)}{_ONE_SEED if len(row.seeds) == 1 else ''}",
+        f"{len(row.seeds)}{ONE_SEED if len(row.seeds) == 1 else ''}",
         f"{len(row.seeds)} × {row.episodes}",
         share(row.found.before),
         share(row.found.after),
@@ -135,14 +139,17 @@ def _task_cells(row: TaskRow, *, with_modules: bool) -> tuple[str, ...]:
 
 
 def _averages(summary: Summary) -> Table:
-    rows = tuple(_average_cells(one) for one in (*summary.categories, summary.overall, summary.overall_drawn))
+    averages = [*summary.categories, summary.overall]
+    averages += [] if summary.overall_drawn is None else [summary.overall_drawn]
+    rows = tuple(_average_cells(one) for one in averages)
     columns = ("category", "tasks", "SFT", "RL", "gain")
     return Table(title="Averages", columns=columns, rows=rows, note=_AVERAGE_NOTE)
 
 
 def _average_cells(one: Average) -> tuple[str, ...]:
     found: Improvement = one.found
-    return one.name, str(one.num_tasks), share(found.before), share(found.after), points(found.gain)
+    count = f"{one.num_tasks}{ONE_SEED if one.has_one_seed else ''}"
+    return one.name, count, share(found.before), share(found.after), points(found.gain)
 
 
 def _published() -> list[Table]:
@@ -203,7 +210,7 @@ def _paint_tasks(axes: Axes, summary: Summary) -> None:
         ([row.found.after for row in summary.rows], BLUE, "after GRPO", 0.12),
     ):
         _dots(axes, values, y + up, color, label)
-    axes.set_yticks(y, [row.task + (_ONE_SEED if len(row.seeds) == 1 else "") for row in summary.rows])
+    axes.set_yticks(y, [row.task + (ONE_SEED if len(row.seeds) == 1 else "") for row in summary.rows])
     axes.set_ylim(len(y) - 0.5, -0.5)
     axes.set_xlim(-0.01, 1.01)
     axes.xaxis.set_major_formatter(PercentFormatter(1, 0))

@@ -10,12 +10,13 @@ from z1_agent.manifest import Manifest
 from z1_agent.presets import TrainConfig
 from z1_agent.recipe import AUTO, Modules
 from z1_agent.run import Run
-from z1_agent.statistics import Estimate, Improvement, PairedCounts, holm, improvement, pooled_mcnemar
+from z1_agent.statistics import Estimate, Improvement, Interval, PairedCounts, holm, improvement, pooled_mcnemar
 from z1_agent.taken_over import taken_over_seconds
 from z1_envs.evaluate import wilson
 from z1_envs.tasks import TASKS
 
 SIGNIFICANT = 0.05
+_SAMPLE = 3  # tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +51,18 @@ class TaskRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Average:
-    """Several tasks, each counting the same."""
+    """Several tasks, each counting the same. has_one_seed: one of them has no other."""
 
     name: str
     num_tasks: int
+    has_one_seed: bool
     found: Improvement
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """All there is to say. overall: over these tasks; overall_drawn: as if the tasks themselves were a sample.
+    """All there is to say. overall: over these tasks; overall_drawn: as if the tasks themselves were a sample; None
+    for fewer than three, which tell nothing of others.
 
     unfinished: planned trainings without a result, as (task, seed).
     """
@@ -67,7 +70,7 @@ class Summary:
     rows: tuple[TaskRow, ...]
     categories: tuple[Average, ...]
     overall: Average
-    overall_drawn: Average
+    overall_drawn: Average | None
     unfinished: tuple[tuple[str, int], ...]
 
     @property
@@ -107,17 +110,19 @@ def summarise(manifest: Manifest) -> Summary | None:
     names = dict.fromkeys(row.category for row in rows)
     members = {name: [counts[row.task] for row in rows if row.category == name] for name in names}
     everything = list(counts.values())
+    as_a_sample = "all tasks, as a sample of tasks"
     return Summary(
         rows=rows,
         categories=tuple(_average(name, of_name) for name, of_name in members.items()),
         overall=_average("all tasks", everything),
-        overall_drawn=_average("all tasks, as a sample of tasks", everything, draw_tasks=True),
+        overall_drawn=_average(as_a_sample, everything, draw_tasks=True) if len(everything) >= _SAMPLE else None,
         unfinished=tuple(unfinished),
     )
 
 
 def _average(name: str, tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: bool = False) -> Average:
-    return Average(name=name, num_tasks=len(tasks), found=improvement(tasks, draw_tasks=draw_tasks))
+    found = _found(tasks[0]) if len(tasks) == 1 else improvement(tasks, draw_tasks=draw_tasks)
+    return Average(name=name, num_tasks=len(tasks), has_one_seed=any(len(runs) == 1 for runs in tasks), found=found)
 
 
 def _row(task: str, config: TrainConfig, runs: Sequence[_Finished], p_value: float, p_holm: float) -> TaskRow:
@@ -139,16 +144,23 @@ def _row(task: str, config: TrainConfig, runs: Sequence[_Finished], p_value: flo
 
 
 def _found(runs: Sequence[PairedCounts]) -> Improvement:
-    """Rates' intervals at least as wide as Wilson's: where all episodes are won, a bootstrap draws nothing else."""
+    """Intervals at least as wide as Wilson's: where all episodes are won, or none differs, a bootstrap draws nothing
+    else. That of the gain holds what is gained, at its most, less what was lost, and the reverse."""
     found = improvement([runs], draw_tasks=False)
     trials = sum(run.trials for run in runs)
-    won = {"before": sum(run.both + run.lost for run in runs), "after": sum(run.both + run.gained for run in runs)}
-    wider = {}
-    for name, estimate in (("before", found.before), ("after", found.after)):
-        ends = wilson(won[name], trials)
-        interval = min(ends[0], estimate.interval[0]), max(ends[1], estimate.interval[1])
-        wider[name] = Estimate(mean=estimate.mean, interval=interval)
-    return Improvement(before=wider["before"], after=wider["after"], gain=found.gain)
+    gained, lost = sum(run.gained for run in runs), sum(run.lost for run in runs)
+    both = sum(run.both for run in runs)
+    most_gained, most_lost = wilson(gained, trials)[1], wilson(lost, trials)[1]
+    return Improvement(
+        before=_widened(found.before, wilson(both + lost, trials)),
+        after=_widened(found.after, wilson(both + gained, trials)),
+        gain=_widened(found.gain, (gained / trials - most_lost, most_gained - lost / trials)),
+    )
+
+
+def _widened(estimate: Estimate, interval: Interval) -> Estimate:
+    low, high = estimate.interval
+    return Estimate(mean=estimate.mean, interval=(min(low, interval[0]), max(high, interval[1])))
 
 
 def _read(run: Run) -> _Finished:

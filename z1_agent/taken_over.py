@@ -2,7 +2,8 @@
 
 SFT depends on the configuration, its seed and the program, not on what follows it. So a training after `z1 diagnose`,
 or with another recipe, finds its own SFT policy in the other run, to the last bit where the commit is the same. Where
-it is another, that is said; with other versions of torch, MuJoCo and the like nothing is taken over.
+it is another, that is said; with other versions of torch, MuJoCo and the like, or of the kitchen's scenes, nothing is
+taken over.
 """
 
 import json
@@ -29,14 +30,13 @@ def take_over_sft(folder: Path, run: Run, config: TrainConfig) -> Run | None:
     """Copies SFT that a run in `folder`, or `folder` itself, has finished with the SFT of `config` into `run`: policy,
     and the lines of its log, which then name the `commit` that made them. Returns where it was; None where nowhere.
     """
-    versions = run.about()["versions"]
-    found = next(
-        (other for other in _runs(folder) if other.path != run.path and _has_sft(other, config, versions)), None
-    )
+    by = run.about()
+    found = next((other for other in _runs(folder) if other.path != run.path and _has_sft(other, config, by)), None)
     if found is None:
         return None
     run.keep_log(lambda line: line["stage"] not in (DEMONSTRATIONS, SFT))
-    commit = found.about()["commit"]
+    about = found.about()
+    commit = " then ".join(map(str, about.get("commits", [about["commit"]])))
     for line in found.log():
         if line["stage"] in (DEMONSTRATIONS, SFT):
             run.append_log({"commit": commit} | line)
@@ -49,7 +49,7 @@ def take_over_sft(folder: Path, run: Run, config: TrainConfig) -> Run | None:
 
 
 def sft_commit(run: Run) -> str | None:
-    """The commit that did the SFT that `run` has taken over; None where it has done its own."""
+    """The commit that did the SFT that `run` has taken over, or the commits; None where it has done its own."""
     return next((line["commit"] for line in run.log() if "commit" in line), None)
 
 
@@ -59,15 +59,18 @@ def taken_over_seconds(run: Run) -> float:
 
 
 def _runs(folder: Path) -> list[Run]:
-    return [Run(path) for path in (folder, *sorted(folder.iterdir())) if (path / "config.json").is_file()]
+    """Those in `folder`; a config.json of something else is none."""
+    paths = [path for path in (folder, *sorted(folder.iterdir())) if (path / "config.json").is_file()]
+    return [run for run in map(Run, paths) if run.is_readable]
 
 
-def _has_sft(run: Run, config: TrainConfig, versions: dict[str, str]) -> bool:
+def _has_sft(run: Run, config: TrainConfig, by: dict[str, Any]) -> bool:
     about = run.about()
-    same = about.get("versions") == versions and _of_sft(about["config"]) == _of_sft(asdict(config))
+    same = all(about.get(name) == by.get(name) for name in ("versions", "scene_version"))
+    same = same and sft_settings(about["config"]) == sft_settings(asdict(config))
     return same and checkpoint.exists(run.sft_checkpoint)
 
 
-def _of_sft(config: dict[str, Any]) -> Any:
+def sft_settings(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration that SFT depends on, as JSON has it."""
     return json.loads(json.dumps({name: value for name, value in config.items() if name not in _LATER}))

@@ -123,31 +123,3 @@ class RolloutTree:
         np.add.at(sums, ends, leaf_values * self.weight)
         lanes, sums = (np.cumsum(values[:, ::-1], axis=1)[:, ::-1] for values in (lanes, sums))
         return (sums / np.maximum(lanes, 1))[self.group, self.depth]
-
-
-def concatenate(trees: list[RolloutTree]) -> RolloutTree:
-    """One tree of all `trees`, whose groups stay apart: they are numbered on.
-
-    Raises ValueError for an empty list.
-    """
-    if not trees:
-        raise ValueError("concatenate needs at least one tree, got none")
-    node_starts = np.cumsum([0] + [len(tree) for tree in trees])
-    group_starts = np.cumsum([0] + [int(tree.group.max()) + 1 for tree in trees])
-    return RolloutTree(
-        parent=np.concatenate(
-            [np.where(t.parent < 0, -1, t.parent + start) for t, start in zip(trees, node_starts, strict=False)]
-        ),
-        group=np.concatenate([t.group + start for t, start in zip(trees, group_starts, strict=False)]),
-        depth=np.concatenate([t.depth for t in trees]),
-        trainable=np.concatenate([t.trainable for t in trees]),
-        seen=Seen.cat([t.seen for t in trees]),
-        path=torch.cat([t.path for t in trees]),
-        index=torch.cat([t.index for t in trees]),
-        logprob=torch.cat([t.logprob for t in trees]),
-        leaf=np.concatenate([t.leaf + start for t, start in zip(trees, node_starts, strict=False)]),
-        weight=np.concatenate([t.weight for t in trees]),
-        success=np.concatenate([t.success for t in trees]),
-        elapsed=np.concatenate([t.elapsed for t in trees]),
-        num_steps=sum(t.num_steps for t in trees),
-    )

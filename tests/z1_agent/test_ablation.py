@@ -70,6 +70,9 @@ def test_the_default_is_trained_once() -> None:
     # Around a flat default a schedule needs something to schedule.
     flat = dataclasses.replace(default, grpo=dataclasses.replace(default.grpo, branching="flat"))
     assert variants_of(flat, ["schedule"])["constant"].grpo.branching == "trunk"
+    # "linear" is "trunk" there, by whichever factor it is asked for: it is not trained twice.
+    assert "trunk" in variants_of(flat, ["schedule"])
+    assert not {"linear", "flat"} & variants_of(flat, FACTORS).keys()
 
 
 def draws_nothing(*_given: Any, **_named: Any) -> None:
@@ -108,6 +111,8 @@ def test_variants_begin_with_the_default_s_policy(tmp_path: Path, monkeypatch: p
 
     rows = {row.variant: row for row in write_ablation(manifest)}
     assert set(rows) == {*wanted, CONTROL}
+    assert (rows["flat"].equal is None, rows["all"].equal is None) == (False, True), "noisier rollouts are no curve"
+    assert rows["all"].cost_share is not None
     assert rows["all"].final.before == rows[DEFAULT].final.after
     values = json.loads((manifest.path / "results.json").read_text())
     assert [row["variant"] for row in values["variants"]] == list(rows)

@@ -136,11 +136,17 @@ def gaussian_velocity(std: float):
     return field
 
 
+def sampled(sde: FlowSDE, field: flow.Velocity, noise: torch.Tensor, index: torch.Tensor, generator: torch.Generator):
+    """A path [B, K+1, H, A] from `noise`, and its draws."""
+    draws = flow.draw_steps(sde, noise, generator)
+    return flow.walk(sde, field, noise, index, draws), draws
+
+
 def final_std(sde: FlowSDE, samples: int = 20_000) -> float:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(samples, 1, 1, generator=generator)
     index = flow.draw_index(sde, samples, generator)
-    path, _ = flow.sample(sde, gaussian_velocity(0.5), noise, index, generator, executed=part_of((1, 1), 1, 1))
+    path, _ = sampled(sde, gaussian_velocity(0.5), noise, index, generator)
     return path[:, -1].std().item()
 
 
@@ -166,7 +172,7 @@ def test_one_random_step_moves_only_that_step():
     index = torch.tensor([0, 1, 2, 3])
     noise = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0))
     field = gaussian_velocity(0.5)
-    path, _ = flow.sample(sde, field, noise, index, torch.Generator().manual_seed(1), executed=part_of((3, 2), 3, 2))
+    path, _ = sampled(sde, field, noise, index, torch.Generator().manual_seed(1))
     grid = flow.time_grid(4)
     for row in range(4):
         for step in range(4):
@@ -208,7 +214,8 @@ def test_the_sampled_log_density_is_that_of_the_path(stochastic):
     noise = torch.randn(7, 4, 3, generator=generator)
     index = flow.draw_index(sde, 7, generator)
     field = gaussian_velocity(0.5)
-    path, logprob = flow.sample(sde, field, noise, index, generator, executed=part_of((4, 3), 2, 3))
+    path, draws = sampled(sde, field, noise, index, generator)
+    logprob = flow.log_prob_of_draws(sde, draws, index, executed=part_of((4, 3), 2, 3))
     # (x' - mean) / std loses some 1e-7 · |x'| / 0.1 to rounding in each of up to 30 terms.
     torch.testing.assert_close(
         flow.log_prob(sde, field, path, index, executed=part_of((4, 3), 2, 3)), logprob, atol=1e-4, rtol=1e-5
@@ -244,7 +251,7 @@ def test_indices_cover_all_steps_alike():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="use sample_ode"):
+    with pytest.raises(ValueError, match="give one above 0"):
         FlowSDE(noise=0.0)
     with pytest.raises(ValueError, match="at least 2"):
         FlowSDE(num_steps=1)

@@ -237,13 +237,6 @@ def test_prefix_rows_repeat_and_join(nano):
         Prefix.cat([])
 
 
-def test_a_detached_prefix_keeps_the_vlm_out_of_the_graph(nano):
-    prefix = nano.encode(*inputs(), None, None, torch.randn(3, 6)).detach()
-    nano.velocity(prefix, torch.zeros(3, 10, 12), torch.full((3,), 0.5)).sum().backward()
-    assert nano.embedding.weight.grad is None
-    assert nano.action_in.bias.grad is not None
-
-
 def test_wrong_parts_are_refused(nano):
     tokens, mask = inputs()
     with pytest.raises(ValueError, match="scene_width=6"):

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from z1_agent.advantage import GroupFilter
 from z1_agent.console import Stopped, StopRequest
 from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import pi05_nano
-from z1_agent.pipeline import Training, stream_seed, train
+from z1_agent.pipeline import Training, stream_seed, train, warn_of_other_programs
 from z1_agent.presets import PRESETS, TrainConfig, cpu, smoke
 from z1_agent.run import RL, SFT, STAGES, Run, RunError, open_run
 from z1_agent.schedules import LinearTrunk
@@ -32,6 +33,7 @@ from z1_agent.taken_over import check_sft_folder, sft_commit, take_over_sft, tak
 from z1_envs.evaluate import Report
 from z1_envs.kitchen import env as kitchen_env
 from z1_envs.kitchen.demos import collect
+from z1_envs.kitchen.plans.plan import SCENE_VERSION
 from z1_envs.opengl import RenderError
 from z1_envs.tasks import TASKS
 
@@ -175,11 +177,30 @@ def test_what_another_commit_goes_on_with_names_both(
     result = train(Training(begin(run.path, resume=True), CONFIG, Console(width=200), StopRequest()))
     begun = straight.about()["commit"]
     assert (result["commit"], result["commits"]) == (begun, [begun, "another"])
+    assert "all_versions" not in result
     assert result["versions"] == straight.about()["versions"]
     assert capsys.readouterr().out.count(f"Begun with commit {begun}, gone on with another") == 1
     assert result["peak_memory_bytes"] == 10**12
     assert [line["stage"] for line in run.log()].count("eval_rl") == 1
     assert result["env_steps"] == json.loads(straight.result.read_text())["env_steps"]
+
+
+def test_a_run_goes_on_in_the_same_kitchen_and_says_where_packages_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = begin(tmp_path / "run")
+    begun.let_go()
+    there = begun.about()
+    monkeypatch.setattr(run_module, "SCENE_VERSION", SCENE_VERSION + 1)
+    with pytest.raises(RunError, match=f"scene_version is {SCENE_VERSION} there and {SCENE_VERSION + 1} here"):
+        begin(begun.path, resume=True)
+    monkeypatch.undo()
+    monkeypatch.setattr(run_module, "version", lambda package: "1.0" if package == "torch" else version(package))
+    again = begin(begun.path, resume=True)
+    assert [one["torch"] for one in again.about()["all_versions"]] == [version("torch"), "1.0"]
+    assert again.about()["versions"] == there["versions"]
+    warn_of_other_programs(Training(again, CONFIG, Console(), StopRequest()))
+    assert "Begun with other versions of torch: it does not go on bit for bit" in capsys.readouterr().out
 
 
 def test_sft_that_is_taken_over_is_what_the_run_would_have_done(straight: Run, tmp_path: Path) -> None:
@@ -219,9 +240,18 @@ def test_only_the_same_sft_is_taken_over(straight: Run, tmp_path: Path) -> None:
     # What is taken over a second time still says who did it.
     about = run.about()
     (run.path / "config.json").write_text(json.dumps(about | {"commit": "another"}))
+    (run.path / "other").mkdir()
+    (run.path / "other" / "config.json").write_text("[1]")  # of some other program
     third = begin(tmp_path / "third")
     assert take_over_sft(run.path, third, CONFIG) is not None
     assert sft_commit(third) == straight.about()["commit"] != "another"
+    both = Run(shutil.copytree(straight.path, tmp_path / "both"))
+    (both.path / "config.json").write_text(json.dumps(about | {"commits": ["a", "b"]}))
+    fifth = begin(tmp_path / "fifth")
+    assert take_over_sft(both.path, fifth, CONFIG) is not None
+    assert sft_commit(fifth) == "a then b", "both have done it"
+    (run.path / "config.json").write_text(json.dumps(about | {"scene_version": 1}))
+    assert take_over_sft(run.path, begin(tmp_path / "sixth"), CONFIG) is None
     (run.path / "config.json").write_text(json.dumps(about | {"versions": about["versions"] | {"torch": "1.0"}}))
     assert take_over_sft(run.path, begin(tmp_path / "fourth"), CONFIG) is None
     with pytest.raises(RunError, match=r"no folder .*nowhere to take SFT from; .*leave out --sft"):

@@ -21,7 +21,7 @@ from z1_agent.console import StopRequest
 from z1_agent.manifest import open_manifest
 from z1_agent.pipeline import Training, train
 from z1_agent.presets import TrainConfig, cpu, smoke
-from z1_agent.recipe import Modules, Recipe, RecipeError, parse_recipe, recipe_defaults, with_recipe
+from z1_agent.recipe import Modules, Recipe, RecipeError, measured_settings, parse_recipe, recipe_defaults, with_recipe
 from z1_agent.run import Run, open_run
 from z1_agent.signals import (
     Approach,
@@ -315,6 +315,24 @@ def test_a_recipe_is_for_the_settings_that_it_was_measured_with(tmp_path: Path) 
         with_recipe(recipe_defaults(dataclasses.replace(smoke(TASK), horizon=120), given))
 
 
+def test_a_recipe_says_what_it_was_measured_with(tmp_path: Path) -> None:
+    measured = {"preset": "cpu", "settings": measured_settings(cpu(TASK))}
+    given = put(tmp_path / "recipe.json", dataclasses.replace(RECIPE, diagnosis=measured))
+    config = recipe_defaults(cpu(TASK), given)
+    with_recipe(dataclasses.replace(config, seed=3, eval_episodes=9, device="cuda"))
+    with pytest.raises(RecipeError, match=r"diagnosed with validation_episodes = 128, this is 64: .*leave out"):
+        with_recipe(dataclasses.replace(config, validation_episodes=64))
+    with pytest.raises(RecipeError, match="diagnosed with image_px = 64, this is 32"):
+        with_recipe(dataclasses.replace(config, image_px=32))
+
+
+@pytest.mark.parametrize("change", [{"policy": "runs/x/sft"}, {"demos": "drawer"}])
+def test_a_recipe_says_nothing_about_another_start(tmp_path: Path, change: dict[str, str]) -> None:
+    (flag,) = change
+    with pytest.raises(RecipeError, match=f"says nothing about --{flag} {change[flag]}; leave out --recipe, or --"):
+        with_recipe(dataclasses.replace(recipe_defaults(cpu(TASK), put(tmp_path / "recipe.json")), **change))
+
+
 def test_auto_says_where_none_is_committed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -445,7 +463,9 @@ def test_diagnose_measures_chooses_and_writes(
     # Flat groups: 2 iterations of 2 groups of 2, of at most 40 steps.
     assert sum(signals["early"][kind] for kind in ("dead", "mixed", "all_success")) == 4
     assert 0 < signals["early"]["env_steps"] <= 2 * 4 * 40
-    assert Modules.of(with_recipe(recipe_defaults(smoke(TASK), str(file)))) == recipe.modules
+    assert Modules.of(with_recipe(recipe_defaults(short(TASK), str(file)))) == recipe.modules
+    with pytest.raises(RecipeError, match="diagnosed with horizon = 40, this is 60"):
+        with_recipe(recipe_defaults(smoke(TASK), str(file)))
     before = file.read_text()
     assert main(words) == 2
     assert "is there already" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from z1_agent.loss import clipped_surrogate
 from z1_agent.policy import Pi05Policy
 from z1_agent.rollout import grow
 from z1_agent.schedules import BranchPlan, LinearTrunk, binary_tree, flat, shared_trunk
-from z1_agent.tree import RolloutTree, Seen, concatenate
+from z1_agent.tree import RolloutTree, Seen
 from z1_envs.lanes import LaneVectorEnv
 
 CHUNK = 3
@@ -224,7 +224,7 @@ def test_prefixes_beyond_the_room_are_made_again(nano_policy):
     assert mixed.seen.has_prefix.tolist() == [True] * 10 + [False] * 8
     assert not none.seen.has_prefix.any()
     nodes = torch.tensor([17, 0, 9, 10, 3])
-    for tree in (mixed, none, concatenate([mixed, none])):
+    for tree in (mixed, none):
         came, expected = tree.seen.prefixes(nodes, policy.encode), whole.seen.prefixes(nodes, policy.encode)
         assert torch.equal(came.mask, expected.mask)
         torch.testing.assert_close(came.keys, expected.keys, atol=1e-5, rtol=1e-5)
@@ -232,16 +232,6 @@ def test_prefixes_beyond_the_room_are_made_again(nano_policy):
     assert len(none.seen.observations(nodes)["state"]) == 5
     with pytest.raises(ValueError, match="grow the tree with prefix_bytes=0"):
         mixed.seen.observations(nodes)
-
-
-def test_concatenated_trees_keep_their_groups_apart(nano_policy):
-    a, b = grow_reach(nano_policy, flat(2)), grow_reach(nano_policy, shared_trunk(1, 2), seed=7)
-    both = concatenate([a, b])
-    assert len(both) == len(a) + len(b)
-    assert set(both.group[len(a) :]) == {3, 4, 5}
-    np.testing.assert_array_equal(both.parent[len(a) :] - len(a), np.where(b.parent < 0, -1 - len(a), b.parent))
-    values = np.arange(len(both.leaf), dtype=float)
-    np.testing.assert_array_equal(both.node_sums(values)[: len(a)], a.node_sums(values[: len(a.leaf)]))
 
 
 def path_to(tree: RolloutTree, leaf: int) -> list[int]:

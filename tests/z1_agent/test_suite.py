@@ -1,6 +1,7 @@
 """A suite: what its table says, that it survives being killed, and which directories it refuses."""
 
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -19,11 +20,11 @@ from z1_agent import pipeline
 from z1_agent.cli import main
 from z1_agent.console import StopRequest
 from z1_agent.grpo import GrpoConfig
-from z1_agent.jobs import TrainJob, cost_of, output_of, run_jobs
+from z1_agent.jobs import Job, TrainJob, cost_of, output_of, run_jobs
 from z1_agent.manifest import Manifest, open_manifest, read_manifest
 from z1_agent.run import RunError
 from z1_agent.schedules import LinearTrunk
-from z1_agent.suite import KIND, run_suite, suite_jobs
+from z1_agent.suite import KIND, run_suite, run_trainings, suite_jobs
 from z1_agent.suite_report import write_suite
 from z1_agent.summary import summarise
 from z1_envs.evaluate import wilson
@@ -165,8 +166,10 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
     assert summary.categories[0].found.gain.mean == pytest.approx(0)
     assert summary.overall.found.after.mean == pytest.approx((0.8 + 0.7 + 0.4) / 3)
     low, high = summary.overall.found.gain.interval
+    assert summary.overall_drawn is not None
     wider = summary.overall_drawn.found.gain.interval
     assert wider[0] < low < 0 < high < wider[1]
+    assert [one.has_one_seed for one in (*summary.categories, summary.overall)] == [True, True, True]
     # TurnOnStove with seed 1, CloseDrawer with seed 1, and both of TurnOffStove.
     assert len(summary.unfinished) == 4
 
@@ -180,6 +183,17 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
     before = text, (manifest.path / "figures" / "tasks.svg").read_text()
     write_suite(manifest)
     assert before == ((manifest.path / "results.md").read_text(), (manifest.path / "figures/tasks.svg").read_text())
+
+
+def test_where_no_episode_differs_the_gain_is_not_certain(tmp_path: Path) -> None:
+    manifest = begin(tmp_path / "suite", configs={"OpenDrawer": tiny("OpenDrawer", num_iterations=8)}, seeds=1)
+    finish(manifest, "OpenDrawer", 0, gained=0, lost=0, won=100)
+    summary = summarise(manifest)
+    assert summary is not None
+    # Of 100 episodes none was lost: at most 3.7 of 100 may be, says Wilson; and none can be gained that is not lost.
+    assert summary.rows[0].found.gain.interval == pytest.approx((-wilson(0, 100)[1], wilson(0, 100)[1]))
+    assert summary.overall.found == summary.categories[0].found == summary.rows[0].found
+    assert summary.overall_drawn is None, "one task is no sample of tasks"
 
 
 FLAT = GrpoConfig(branching="flat", reward="plain", trainable="all")
@@ -333,11 +347,12 @@ def test_what_is_wrong_is_one_sentence(
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """A job that fails, or leaves a file that others wait for."""
+    """A job that fails, or leaves a file that others wait for; sleeps: before that [s], below 0 it is killed."""
 
     path: Path
     fails: bool = False
     needs: Path | None = None
+    sleeps: float = 0.0
 
     @property
     def is_done(self) -> bool:
@@ -351,6 +366,9 @@ class Written:
         if self.fails:
             print("the disk is full")
             return 3
+        if self.sleeps < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(self.sleeps)
         self.path.touch()
         return 0
 
@@ -369,3 +387,35 @@ def test_a_job_that_fails_takes_only_those_that_need_it_along(tmp_path: Path, mo
     assert ends == [("bad", 3)]
     assert failed == [bad, late]
     assert "the disk is full" in output_of(bad.path).read_text()
+
+
+def test_a_stop_while_a_table_is_written_loses_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    first, second = Written(tmp_path / "first"), Written(tmp_path / "second", sleeps=1.0)
+    ends: list[str] = []
+    stop = StopRequest()
+
+    def on_end(job: Job, _code: int) -> None:
+        ends.append(job.path.name)
+        stop.made = True
+        while not second.path.exists():  # it ends meanwhile
+            time.sleep(0.05)
+        time.sleep(1.0)
+
+    assert run_jobs([first, second], at_once=2, stop=stop, on_end=on_end) == []
+    assert ends == ["first", "second"]
+    assert cost_of(second.path).cpu_seconds > 0
+
+
+def test_what_was_killed_or_never_begun_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    killed = Written(tmp_path / "killed", sleeps=-1.0)
+    late = Written(tmp_path / "late", needs=tmp_path / "killed")
+    console = Console(record=True, quiet=False, width=200, file=io.StringIO())
+    failed = run_trainings(
+        [killed, late], write=lambda: None, where=tmp_path, at_once=1, console=console, stop=StopRequest()
+    )
+    assert failed == [killed, late]
+    said = console.export_text()
+    assert "killed failed (killed by SIGKILL, as a machine does that runs out of memory); see" in said
+    assert "late was not begun: what it builds on has failed" in said

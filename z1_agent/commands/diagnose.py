@@ -16,7 +16,7 @@ from z1_agent.console import Stopped, StopRequest
 from z1_agent.diagnose import Diagnosis, measure
 from z1_agent.pipeline import Training
 from z1_agent.presets import PRESETS, TrainConfig
-from z1_agent.recipe import Recipe, parse_recipe
+from z1_agent.recipe import Recipe, measured_settings, parse_recipe
 from z1_agent.run import Run, RunError, open_run, origin, write_text
 from z1_agent.signals import Signals
 from z1_envs.kitchen.env import BACKEND, ObsMode
@@ -92,7 +92,8 @@ class Diagnose:
                 console.print(f"Stopped; SFT is in {out}. Go on with: {shlex.join([*begun, '--resume'])}")
                 return INTERRUPTED
             by = origin() if measured is None else measured.origin
-            recipe = _recipe(config, signals, self.rules, how | {"command": shlex.join(begun)}, by)
+            how_in_full = how | {"settings": measured_settings(config), "command": shlex.join(begun)}
+            recipe = _recipe(config, signals, self.rules, how_in_full, by)
             write_text(file, recipe.to_json())
             for reason in recipe.reasons:
                 console.print(reason)

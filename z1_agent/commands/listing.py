@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
 from rich.table import Table
 
 from z1_agent.commands.work import Work, console
 from z1_agent.presets import cpu
 from z1_envs.tasks import TASKS
+
+_WIDE = 200  # [characters]
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class List:
                 table.add_row(
                     task.name, task.category, str(task.horizon), str(cpu(task.name).horizon), task.instruction
                 )
-            console.print(table)
+            # One line per task for programs that read it, however narrow they say they are.
+            Console(width=None if console.is_terminal else _WIDE, highlight=False).print(table)
             return 0
 
         return work

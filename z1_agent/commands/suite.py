@@ -18,7 +18,6 @@ from z1_agent.suite import KIND, run_suite, suite_jobs
 from z1_agent.suite_report import lead_of
 from z1_agent.summary import summarise
 from z1_agent.taken_over import check_sft_folder
-from z1_envs.canvas import MIN_PX
 from z1_envs.kitchen.env import ObsMode
 from z1_envs.tasks import TASKS, get_task
 
@@ -47,7 +46,7 @@ class Suite:
     jobs: int = 1
     threads: int | None = None
     obs: ObsMode = "state"
-    image_px: int = MIN_PX
+    image_px: int = TrainConfig.image_px
     iterations: int | None = None
     eval_episodes: int | None = None
     recipe: str | None = None

@@ -49,6 +49,8 @@ class Train:
         check_at_least_1("--threads", self.threads)
         check_device(self.config.device)
         check_sft_folder(self.sft)
+        if self.sft is not None and self.config.policy is not None:
+            raise ValueError("--sft takes over SFT, --policy begins without one: leave out one of them")
         asked = dataclasses.replace(self.config, task=self.task, seed=self.seed)
         check_backend(asked)
         config = with_recipe(with_policy(with_dataset(asked)))
