@@ -1,7 +1,5 @@
 """The envs of a training: the embedded kitchen's or the official RoboCasa's, behind one contract."""
 
-from typing import Any
-
 from z1_agent.presets import TrainConfig
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.evaluate import EvalProtocol
@@ -76,11 +74,9 @@ def backend_name(config: TrainConfig) -> str:
 
 def eval_protocol(config: TrainConfig, name: str, num_episodes: int, seed: int, split: Split = "train") -> EvalProtocol:
     """The protocol `name` of `num_episodes` from `seed` on, in the envs of `config` and scenes of `split`."""
-    official: dict[str, Any] = {}
-    scenes = SceneOptions(split=split).name
+    robocasa_version, scenes = None, SceneOptions(split=split).name
     if config.backend == "robocasa":
-        official = {"image_px": config.image_px, "robocasa_version": _ready(config).version.name}
-        scenes = _options(config, split).name
+        robocasa_version, scenes = _ready(config).version.name, _options(config, split).name
     return EvalProtocol(
         name=name,
         version=2,
@@ -92,7 +88,8 @@ def eval_protocol(config: TrainConfig, name: str, num_episodes: int, seed: int, 
         seed=seed,
         horizon=config.horizon,
         chunk_len=config.executed_len,
-        **official,
+        image_px=config.image_px if config.obs == "pixels" else None,
+        robocasa_version=robocasa_version,
     )
 
 

@@ -23,7 +23,7 @@ from z1_agent.policy import Pi05Policy
 from z1_agent.presets import TrainConfig
 from z1_agent.run import open_run
 from z1_agent.signals import EarlyProgress, Probe, Signals, Watched, approach_of, failures_of
-from z1_envs.evaluate import agent_rows
+from z1_envs.agents import agent_rows
 from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
 from z1_envs.kitchen.scene import SceneOptions
 

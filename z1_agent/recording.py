@@ -5,7 +5,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -13,8 +12,7 @@ from z1_agent.policy import Pi05Policy
 from z1_agent.presets import Backend
 from z1_envs.gallery import film_episode, write_gallery, write_sheet, write_thumbnail
 from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
-from z1_envs.kitchen.experts.expert import expert_actions
-from z1_envs.layout import ACTION
+from z1_envs.kitchen.experts.agent import ExpertAgent
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.vector import RoboCasaVectorEnv
 from z1_envs.tasks import TASKS
@@ -22,8 +20,6 @@ from z1_envs.video import Image, record_rollout, record_tree
 
 NUM_EPISODES, NUM_BRANCHES = 4, 8
 FILM_HORIZON = 300  # [steps] of the expert's episodes on all tasks
-# Translation alone is disturbed, so that branches of the expert part visibly.
-_IS_DISTURBED = np.isin(np.arange(ACTION.width), np.r_[ACTION["eef_position"]])
 _EXPERT_NOISE = 0.6  # standard deviation
 
 
@@ -38,23 +34,6 @@ class SamplingAgent:
     def act(self, observation: dict[str, NDArray], /) -> NDArray:
         """Random chunks float32 [B, E, 12]."""
         return self._policy.sample(self._policy.encode(observation), self._generator).chunk
-
-
-class ExpertAgent:
-    """The scripted expert, which reads the poses of all lanes of `envs` rather than what it is shown.
-
-    noise: standard deviation of what is added to its translation.
-    """
-
-    def __init__(self, envs: KitchenVectorEnv, *, noise: float, seed: int) -> None:
-        self._envs, self._noise = envs, noise
-        self._rng = np.random.default_rng(seed)
-
-    def act(self, observation: dict[str, NDArray], /) -> NDArray:
-        """Actions [L, 12] of all lanes."""
-        lanes = self._envs.lanes
-        actions = expert_actions(lanes.task.name, lanes.geometry(np.arange(lanes.num_lanes, dtype=np.int32)))
-        return np.clip(actions + self._rng.normal(0, self._noise, actions.shape) * _IS_DISTURBED, -1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +55,6 @@ def film_policy(policy: Pi05Policy, films: Films, *, obs: ObsMode, image_px: int
     Raises RenderError without OpenGL, on the official RoboCasa also what `preflight.check` raises.
     """
     with closing(_envs(films, NUM_EPISODES, 1, obs, image_px, backend)) as envs:
-        policy.reset(films.seed)
         record_rollout(envs, policy, films.rollout, seed=films.seed)
     with closing(_envs(films, NUM_BRANCHES, NUM_BRANCHES, obs, image_px, backend)) as envs:
         decision = max(1, round(films.trunk_len / policy.config.executed_len))
@@ -97,11 +75,10 @@ def _envs(
 def film_expert(films: Films) -> None:
     """Four episodes of the expert, and a tree of disturbed ones. Raises RenderError without OpenGL."""
     envs = KitchenVectorEnv(films.task, num_envs=NUM_EPISODES, horizon=films.horizon)
-    record_rollout(envs, ExpertAgent(envs, noise=0.0, seed=films.seed), films.rollout, seed=films.seed)
+    record_rollout(envs, ExpertAgent(envs), films.rollout, seed=films.seed)
     envs.close()
     envs = KitchenVectorEnv(films.task, num_envs=NUM_BRANCHES, group_size=NUM_BRANCHES, horizon=films.horizon)
-    disturbed = ExpertAgent(envs, noise=_EXPERT_NOISE, seed=films.seed)
-    record_tree(envs, disturbed, films.tree, seed=films.seed, decision=films.trunk_len)
+    record_tree(envs, ExpertAgent(envs, noise=_EXPERT_NOISE), films.tree, seed=films.seed, decision=films.trunk_len)
     envs.close()
 
 
@@ -113,7 +90,7 @@ def film_all_tasks(out: Path, *, seed: int, horizon: int, progress: Callable[[in
     clips: dict[str, list[Image]] = {}
     for task in TASKS:
         envs = KitchenVectorEnv(task, num_envs=1, horizon=horizon)
-        clips[task] = film_episode(envs, ExpertAgent(envs, noise=0.0, seed=seed), seed=seed)
+        clips[task] = film_episode(envs, ExpertAgent(envs), seed=seed)
         envs.close()
         write_thumbnail(clips[task], out / "thumbnails" / f"{task}.jpg")
         progress(len(clips), task)

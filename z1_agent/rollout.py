@@ -25,8 +25,8 @@ from z1_agent.pi05 import Prefix
 from z1_agent.policy import Policy, Sample
 from z1_agent.schedules import BranchPlan, ScoutedPlan
 from z1_agent.tree import RolloutTree, Seen
+from z1_envs.agents import agent_rows
 from z1_envs.branch import BranchVectorEnv
-from z1_envs.evaluate import agent_rows
 from z1_envs.lane_rows import Infos
 from z1_envs.lane_rows import Observation as LaneObservation
 from z1_envs.snapshot import Snapshot

@@ -24,7 +24,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
-from z1_envs.branch import BranchVectorEnv
+from z1_envs.branch import BranchVectorEnv, check_branching
 from z1_envs.lane_rows import Infos, Observation
 
 
@@ -42,15 +42,17 @@ class Sb3VecEnv(VecEnv):
     def __init__(self, envs: BranchVectorEnv, *, flat: Sequence[str] | None = None) -> None:
         """flat: keys of a dict observation to lay side by side in one vector; None leaves observations as they are.
 
-        Raises ValueError for groups of more than one lane, and for keys that are not vectors.
+        Raises TypeError for envs that do not branch, ValueError for groups of more than one lane, and for keys that are
+        not vectors.
         """
+        check_branching(envs, "Sb3VecEnv")
         if envs.group_size != 1:
             raise ValueError(
                 f"SB3 resets each lane on its own, but lanes of a group start together: build envs with group_size=1, "
                 f"not {envs.group_size}"
             )
         self.envs = envs
-        self._flat = None if flat is None else tuple(flat)
+        self._flat = _checked_keys(flat)
         self._actions: NDArray | None = None
         space = envs.single_observation_space
         observation_space = space if self._flat is None else _flat_space(space, self._flat)
@@ -143,25 +145,53 @@ class Sb3Agent:
     def __init__(
         self, model: BaseAlgorithm, *, flat: Sequence[str] | None = None, normalize: VecNormalize | None = None
     ) -> None:
-        """flat: as the model's Sb3VecEnv has it. normalize: the wrapper that the model was trained in, if any."""
+        """flat: as the model's Sb3VecEnv has it. normalize: the wrapper that the model was trained in, if any.
+
+        Raises ValueError for a text, and where the model takes a dict.
+        """
         self._model = model
-        self._flat = flat
+        self._flat = _checked_keys(flat)
+        if self._flat is not None and isinstance(model.observation_space, spaces.Dict):
+            raise ValueError(f"flat={self._flat}, but the model was trained on the whole dict: leave flat out")
         self._normalize = normalize
 
     def act(self, observation: dict[str, NDArray], /) -> NDArray:
-        """Actions [B, A] for the B rows of `observation`."""
+        """Actions [B, A] for the B rows of `observation`. Raises ValueError for rows that the model cannot take."""
         rows = self._rows(observation)
         if self._normalize is not None:
             rows = self._normalize.normalize_obs(rows)
         return self._model.predict(rows, deterministic=True)[0]
 
     def _rows(self, observation: dict[str, NDArray]) -> Any:
-        if self._flat is not None:
-            return flat_rows(observation, self._flat)
         space = self._model.observation_space
+        # Under "observation" evaluate() puts what is no dict.
+        keys = tuple(space.spaces) if isinstance(space, spaces.Dict) else self._flat or ("observation",)
+        missing = [key for key in keys if key not in observation]
+        if missing:
+            raise ValueError(
+                f"the model sees {keys}, the env gives no {missing} but {sorted(observation)}: give flat= as the "
+                "model's Sb3VecEnv has it, and an env with what it was trained on"
+            )
         if isinstance(space, spaces.Dict):
-            return {key: observation[key] for key in space.spaces}
-        return observation["observation"]  # where evaluate() puts what is no dict
+            return {key: observation[key] for key in keys}
+        if self._flat is None:
+            return observation["observation"]
+        rows = flat_rows(observation, keys)
+        if rows.shape[1:] != space.shape:
+            raise ValueError(
+                f"{keys} make rows of {rows.shape[1:]}, the model was trained on {space.shape}: give flat= as the "
+                "model's Sb3VecEnv has it"
+            )
+        return rows
+
+
+def _checked_keys(flat: Sequence[str] | None) -> tuple[str, ...] | None:
+    """`flat` as a tuple. Raises ValueError for a text, whose letters would be taken for keys."""
+    if isinstance(flat, str):
+        raise ValueError(f"flat takes a sequence of keys, got the text {flat!r}: write flat=({flat!r},)")
+    if flat is not None and len(flat) == 0:
+        raise ValueError("flat is empty: name at least one key, or leave it out")
+    return None if flat is None else tuple(flat)
 
 
 def _flat_space(space: spaces.Space, keys: tuple[str, ...]) -> spaces.Box:

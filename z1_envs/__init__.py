@@ -20,6 +20,7 @@ Where things are:
     pool_worker            a process that does them
     processes              what every worker process needs: one thread, errors that travel
     wrappers               ActionChunk, SuccessDecay
+    agents                 what an agent is shown, what of its answer is carried out
     evaluate               protocols, success rates with intervals, paired comparisons
     protocols              published ones on the official RoboCasa, by name
     video, gallery         rollouts and trees as mp4; all tasks side by side

@@ -8,7 +8,10 @@
     envs.step(chunks)                               # from here on they differ
 
 Sharing a trunk and splitting a tree are both one gather: `branch(p)` then `branch(q)` equals `branch(p[q])`.
-A finished lane freezes until `reset`, `restore` or `branch` gives it another state; nothing resets by itself.
+A finished lane freezes until `reset`, `restore` or `branch` gives it another state; nothing resets by itself. Until
+then it says terminated or truncated at every step, and Gymnasium's vector RecordEpisodeStatistics counts its episode
+each time. With group_size=1 and `reset(options={"reset_mask": terminated | truncated})` after every step that ends an
+episode, it counts right.
 
 `BranchVectorEnv` checks arguments and keeps what every lane returned last; a subclass moves states in five
 hooks. `z1_envs.kitchen` fills them in process for all lanes at once, `z1_envs.lanes.LaneVectorEnv` for
@@ -31,7 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 from z1_envs.actions import ActionCheck
 from z1_envs.arguments import check_whole
 from z1_envs.lane_rows import Infos, LaneRows, Observation
-from z1_envs.snapshot import Snapshot, SnapshotError, check_same_origin
+from z1_envs.snapshot import Snapshot, SnapshotError, check_same_scene, check_same_stack
 
 
 def check_groups(num_envs: int, group_size: int) -> None:
@@ -42,15 +45,29 @@ def check_groups(num_envs: int, group_size: int) -> None:
         raise ValueError(f"num_envs must be a multiple of group_size, got {num_envs} and {group_size}")
 
 
+def check_branching(envs: object, who: str) -> None:
+    """Raises TypeError, with what to pass instead, where `who` is given anything but a BranchVectorEnv."""
+    if isinstance(envs, BranchVectorEnv):
+        return
+    remedy = "gymnasium.make_vec makes one of our ids, without a vectorization_mode, LaneVectorEnv one of your own env"
+    if isinstance(getattr(envs, "unwrapped", None), BranchVectorEnv):
+        remedy = "pass `envs.unwrapped`, which is inside of that wrapper"
+    elif isinstance(envs, gym.Env):
+        remedy = "that is a single env; use gymnasium.make_vec for one of our ids, LaneVectorEnv for your own env"
+    raise TypeError(f"{who} takes a BranchVectorEnv, got {type(envs).__name__}: {remedy}")
+
+
 class BranchVectorEnv(gym.vector.VectorEnv, ABC):
     """L lanes in G groups of `group_size`; lane i belongs to group i // group_size.
 
     A hook gets checked arguments and may fail only for reasons of its own. Rows a hook returns belong to the
     base class; the ones it is given it must not keep.
-    A snapshot of another scene than the lane's is refused before any hook runs.
+    A snapshot of another scene than the lane's is refused before any hook runs, but by a subclass that can make that
+    scene again (`_remakes_scenes`).
     """
 
     metadata: dict[str, Any] = {"autoreset_mode": gym.vector.AutoresetMode.DISABLED}  # noqa: RUF012 (gymnasium's)
+    _remakes_scenes = False
 
     def __init__(
         self,
@@ -113,7 +130,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
     def _restore_lanes(self, lanes: NDArray[np.int64], scene_ids: list[str], records: list[tuple[Any, ...]]) -> None:
         """Gives lanes[k] the state records[k]; atomic for one lane (the base class undoes several).
 
-        scene_ids[k] is the lane's own scene.
+        scene_ids[k] is the lane's own scene, or with `_remakes_scenes` any that lanes of this stack have had.
         """
 
     # --- The public face ---
@@ -184,7 +201,9 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         return self._rows.current()
 
     def save(self, lanes: ArrayLike | None = None) -> list[Snapshot]:
-        """Snapshots of `lanes` (all, where None), to go on from later, here or in another process."""
+        """Snapshots of `lanes` (all, where None), to go on from later, in the lanes of any vector env built alike, here
+        or in another process. Single envs exchange snapshots with a LaneVectorEnv, not with the kitchen's lanes.
+        """
         index = self._lane_indices(lanes)
         records = self._save_lanes(index)
         return [
@@ -195,7 +214,9 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         """Lane lanes[k] (lane k, where None) goes on from snapshots[k]. Returns like `reset`.
 
         Raises SnapshotError, and changes nothing, where a snapshot belongs to another stack, has another
-        observation than the lanes (keys, shapes), or belongs to another scene than the lane holds.
+        observation than the lanes (keys, shapes), or belongs to another scene than the lane holds and the env cannot
+        make that scene again. The embedded kitchen can. A group then holds several scenes until its next reset, and
+        branches within each of them.
         """
         index = self._lane_indices(lanes)
         if isinstance(snapshots, Snapshot):
@@ -204,7 +225,9 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
             raise ValueError(f"got {len(snapshots)} snapshots for {len(index)} lanes; give one per lane")
         for lane, snapshot in zip(index.tolist(), snapshots, strict=True):
             try:
-                check_same_origin(snapshot, self._rows.scene_ids[lane], self.stack)
+                check_same_stack(snapshot, self.stack)
+                if not self._remakes_scenes:
+                    check_same_scene(snapshot, self._rows.scene_ids[lane])
                 self._rows.check_snapshot(snapshot)
             except SnapshotError as error:
                 raise SnapshotError(f"lane {lane}: {error}") from None

@@ -99,7 +99,7 @@ def _play(env: SnapshotRestore, actions: list[Any]) -> list[StepOutputs]:
     with _watched(env) as outputs:
         for action in actions:
             _, _, terminated, truncated, _ = env.step(action)
-            plays.append(copy.deepcopy(outputs))
+            plays.append(list(outputs))
             outputs.clear()
             if terminated or truncated:
                 break
@@ -119,7 +119,7 @@ def _watched(env: SnapshotRestore) -> Iterator[StepOutputs]:
     def watch(step: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
         def watched_step(action: Any) -> Any:
             result = step(action)
-            outputs.append((name, result))
+            outputs.append((name, copy.deepcopy(result)))  # outer layers may write into it
             return result
 
         return watched_step

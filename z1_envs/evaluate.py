@@ -13,26 +13,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
+from numpy.typing import NDArray
 
+from z1_envs.agents import Agent, ask, check_agent, check_infos, reset_agent
 from z1_envs.arguments import check_whole
-from z1_envs.branch import BranchVectorEnv
-from z1_envs.lane_rows import Infos, Observation
-
-
-class Agent(Protocol):
-    """Bring your own. An agent may also have `reset(seed)`, which is called once before each run of an evaluation."""
-
-    def act(self, observation: dict[str, NDArray], /) -> NDArray:
-        """Actions [B, A] or chunks [B, H, A] for the B rows of `observation`: those of the lanes that move, ever fewer.
-
-        An agent with memory tells them apart by "episode" int [B], the number of each row's episode.
-        """
-        ...
+from z1_envs.branch import BranchVectorEnv, check_branching
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +168,8 @@ def evaluate(
     """Runs the protocol's episodes, as many at once as there are lanes; an agent's `reset` is called before each run.
 
     The agent sees a dict with the rows of the lanes that move (an env whose observation is an array: under the
-    key "observation"), the numbers of their episodes [B] under "episode", counted over all runs, and their texts [B]
-    under "instruction" where the env has them.
+    key "observation"), their numbers [B] under "lane", those of their episodes [B] under "episode", counted over all
+    runs, and their texts [B] under "instruction" where the env has them.
     progress: called with (episodes done, episodes in all, successes so far) after each decision.
 
     Raises TypeError for an env that does not branch and for an agent that cannot act.
@@ -190,25 +178,18 @@ def evaluate(
     for an image_px, robocasa_version or scenes that the protocol prescribes and the env does not have, or not say; and
     for chunks shorter than protocol.chunk_len.
     """
-    if not isinstance(envs, BranchVectorEnv):
-        raise TypeError(
-            f"evaluate runs a BranchVectorEnv, got {type(envs).__name__}: gymnasium.make_vec makes one of our ids, "
-            "LaneVectorEnv one of your own env"
-        )
-    if not callable(getattr(agent, "act", None)):
-        raise TypeError(f"an agent has a method act(observation), {type(agent).__name__} has none; see Agent")
+    check_branching(envs, "evaluate")
+    check_agent(agent)
     if envs.group_size != 1:
         raise ValueError(f"every lane is an episode of its own: build envs with group_size=1, not {envs.group_size}")
     _check_fit(envs, protocol)
-    reset_agent = getattr(agent, "reset", None)
     num_episodes, all_episodes = protocol.num_episodes, protocol.num_runs * protocol.num_episodes
     seeds = np.arange(protocol.seed, protocol.seed + all_episodes)
     waves: list[_Wave] = []
     done_before = won_before = 0
     for run_start in range(0, all_episodes, num_episodes):
         run_seeds = seeds[run_start : run_start + num_episodes]
-        if reset_agent is not None:
-            reset_agent(int(run_seeds[0]))
+        reset_agent(agent, int(run_seeds[0]))
         for start in range(0, num_episodes, envs.num_envs):
             wave = _Wave(envs, protocol, run_seeds[start : start + envs.num_envs], done_before)
             while wave.moving.any():
@@ -232,15 +213,15 @@ def evaluate(
 def compare(before: Report, after: Report) -> Paired:
     """Whether `after` is better than `before` on the episodes both have run.
 
-    Raises ValueError, with both values, where backend, protocol or episodes differ.
+    Raises ValueError, with what differs, where backend, protocol or episodes do.
     """
-    for name, one, other in (
-        ("backends", before.backend, after.backend),
-        ("protocols", before.protocol, after.protocol),
-        ("episodes (seeds)", before.seeds.tolist(), after.seeds.tolist()),
+    for what, differences in (
+        ("backends", _differences({"backend": before.backend}, {"backend": after.backend})),
+        ("protocols", _differences(asdict(before.protocol), asdict(after.protocol))),
+        ("episodes", _unshared(before.seeds.tolist(), after.seeds.tolist())),
     ):
-        if one != other:
-            raise ValueError(f"reports of different {name} cannot be compared: {one} and {other}; evaluate again")
+        if differences:
+            raise ValueError(f"reports of different {what} cannot be compared: {differences}; evaluate again")
     gained = int((after.successes & ~before.successes).sum())
     lost = int((before.successes & ~after.successes).sum())
     return Paired(p_value=mcnemar(gained, lost), gained=gained, lost=lost)
@@ -250,13 +231,33 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a rate; (0, 1) without a trial."""
     if trials == 0:
         return 0.0, 1.0
+    from scipy.stats import binomtest  # here, since it takes a quarter of the start of every command
+
     found = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
     return float(found.low), float(found.high)
 
 
 def mcnemar(gained: int, lost: int) -> float:
     """Two-sided p-value of McNemar's exact test on discordant episodes; 1 without any."""
+    from scipy.stats import binomtest
+
     return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The fields that differ, with both values; "" for none."""
+    return ", ".join(f"{name} {one[name]!r} and {other[name]!r}" for name in one if one[name] != other[name])
+
+
+def _unshared(one: list[int], other: list[int]) -> str:
+    """How many seeds only one of two lists has, with the first of them; "" for none."""
+    if one == other:
+        return ""
+    parts: list[str] = []
+    for which, seeds in (("first", sorted({*one} - {*other})), ("second", sorted({*other} - {*one}))):
+        some = [*map(str, seeds[:3]), *(["…"] if len(seeds) > 3 else [])]
+        parts.append(f"{len(seeds)} of the {which} only" + (f" (seeds [{', '.join(some)}])" if seeds else ""))
+    return ", ".join(parts)
 
 
 def _check_fit(envs: BranchVectorEnv, protocol: EvalProtocol) -> None:
@@ -294,17 +295,6 @@ def _protocol_of(values: dict[str, Any]) -> EvalProtocol:
     return EvalProtocol(**given)
 
 
-def agent_rows(observation: Observation, infos: Infos, lanes: NDArray) -> dict[str, NDArray]:
-    """What an agent sees of `lanes` (indices [B] or a mask [L]): their rows of observations [L, …] by key, an array
-    under "observation", and their texts under "instruction" where the env has them.
-    """
-    given = observation if isinstance(observation, dict) else {"observation": observation}
-    rows = {key: values[lanes] for key, values in given.items()}
-    if "instruction" in infos:
-        rows["instruction"] = infos["instruction"][lanes].astype(str)
-    return rows
-
-
 class _Wave:
     """Up to L episodes side by side; episode `first` + k runs in lane k.
 
@@ -339,13 +329,19 @@ class _Wave:
 
     def decide(self, agent: Agent) -> None:
         """Asks the agent once and carries out what it says."""
-        rows = agent_rows(self._observation, self._infos, self.moving)
-        rows["episode"] = self._first + np.flatnonzero(self.moving)
-        chunks = self._chunks(agent.act(rows), int(self.moving.sum()))
-        actions = np.zeros((self._envs.num_envs, *chunks.shape[1:]), chunks.dtype)
-        actions[self.moving] = chunks
+        actions = ask(
+            agent,
+            self._observation,
+            self._infos,
+            moving=self.moving,
+            first_episode=self._first,
+            space=self._envs.single_action_space,
+            chunk_len=self._protocol.chunk_len,
+        )
+        if self._protocol.horizon is not None:
+            actions = actions[:, : self._protocol.horizon - self._num_steps]
         self._observation, _, _, _, self._infos = self._envs.step(actions, active=self.moving)
-        self._num_steps += chunks.shape[1]
+        self._num_steps += actions.shape[1]
         played = self.moving[: len(self.seeds)]
         self.successes[played] = self._infos["success"][: len(self.seeds)][played]
         self.elapsed[played] = self._infos["elapsed"][: len(self.seeds)][played] - self._protocol.wait_steps
@@ -353,28 +349,8 @@ class _Wave:
         if self._protocol.horizon is not None and self._num_steps >= self._protocol.horizon:
             self.moving[:] = False
 
-    def _chunks(self, answer: ArrayLike, num_rows: int) -> NDArray:
-        """The part [B, H, A] of the agent's answer that is carried out before the next decision."""
-        protocol = self._protocol
-        width = self._envs.single_action_space.shape or ()
-        actions = np.asarray(answer)
-        chunks = actions[:, None] if actions.ndim == 1 + len(width) else actions
-        fits = chunks.ndim == 2 + len(width) and chunks.shape[0] == num_rows and chunks.shape[2:] == width
-        if not fits or chunks.shape[1] < protocol.chunk_len:
-            wanted = ", ".join(map(str, (num_rows, f"H >= {protocol.chunk_len}", *width)))
-            raise ValueError(
-                f"the agent must return [{wanted}] (or no H axis with chunk_len 1), got {actions.shape}; "
-                "protocol.chunk_len says how much of a chunk is carried out"
-            )
-        left = protocol.chunk_len
-        if protocol.horizon is not None:
-            left = min(left, protocol.horizon - self._num_steps)
-        return chunks[:, :left]
-
     def _check_infos(self) -> None:
-        missing = [key for key in ("success", "elapsed") if key not in self._infos]
-        if missing:
-            raise ValueError(f"an evaluation needs infos {missing} from the env; it gives {sorted(self._infos)}")
+        check_infos(self._infos, ("success", "elapsed"), "an evaluation")
         found = set(self._infos.get("backend", np.array([self._protocol.backend])).tolist())
         if found != {self._protocol.backend}:
             raise ValueError(

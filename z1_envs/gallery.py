@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from z1_envs.evaluate import Agent
-from z1_envs.video import ALONE, FAILURE, STEPS_PER_PICTURE, SUCCESS, FilmedEnv, Image, film_writer, framed, half_size
+from z1_envs.agents import Agent
+from z1_envs.video import ALONE, Filmed, FilmedEnv, Image, film_writer, framed, half_size
 
 NUM_COLUMNS = 6
 _CAPTION_PX, _FONT_PX = 18, 13  # heights
@@ -22,22 +22,11 @@ _AT_WORK = 0.6  # share of an episode after which an expert's gripper is at its 
 
 def film_episode(envs: FilmedEnv, agent: Agent, *, seed: int) -> list[Image]:
     """Pictures [height, width, 3] of an episode of lane 0, every second step, the frame of the last in the colour of
-    its outcome.
+    its outcome. Raises as `record_rollout`.
     """
-    observation, infos = envs.reset(seed=seed)
-    pictures = [framed(envs.film(0), ALONE)]
-    num_steps = 0
-    while not envs.finished[0]:
-        chunks = agent.act({**observation, "instruction": infos["instruction"]})
-        for actions in [chunks] if chunks.ndim == 2 else chunks.swapaxes(0, 1):
-            observation, _, _, _, infos = envs.step(actions, active=~envs.finished)
-            num_steps += 1
-            if envs.finished[0]:
-                break
-            if num_steps % STEPS_PER_PICTURE == 0:
-                pictures.append(framed(envs.film(0), ALONE))
-    pictures.append(framed(envs.film(0), SUCCESS if infos["success"][0] else FAILURE))
-    return pictures
+    filmed = Filmed.begin(envs, agent, seed=seed, chunk_len=None)
+    stills = filmed.roll(np.arange(envs.num_envs) == 0)
+    return [framed(still, filmed.colour(0, ALONE)) for still, *_ in stills]
 
 
 def write_gallery(clips: dict[str, list[Image]], path: Path) -> None:

@@ -38,9 +38,10 @@ class LaneVectorEnv(BranchVectorEnv):
         """make_env: one callable for all `num_envs` lanes, or one per lane (then num_envs may be left out).
 
         workers: 0 keeps all lanes in this process, num_envs gives each lane a process of its own.
-        Raises ValueError for other numbers of workers, and where lanes differ in spaces or wrappers.
+        Raises TypeError for an id or an env in the place of a callable, ValueError for other numbers of workers, and
+        where lanes differ in spaces or wrappers.
         """
-        makers = [make_env] * (num_envs or 1) if callable(make_env) else list(make_env)
+        makers = _checked_makers(make_env, num_envs)
         if num_envs not in (None, len(makers)):
             raise ValueError(f"got {len(makers)} callables for num_envs={num_envs} lanes")
         if workers not in (0, len(makers)):
@@ -158,6 +159,20 @@ class LaneVectorEnv(BranchVectorEnv):
 
     def _restore_lanes(self, lanes: NDArray[np.int64], scene_ids: list[str], records: list[tuple[Any, ...]]) -> None:
         self._call("restore", lanes, list(zip(scene_ids, records, strict=True)))
+
+
+def _checked_makers(make_env: Any, num_envs: int | None) -> list[Callable[[], gym.Env]]:
+    """One callable per lane. Raises TypeError for anything else."""
+    is_series = isinstance(make_env, Sequence) and not isinstance(make_env, str)
+    makers: list[Any] = list(make_env) if is_series else [make_env] * (num_envs or 1)
+    for make in makers:
+        if not callable(make):
+            wanted = f"lambda: gym.make({make!r})" if isinstance(make, str) else 'lambda: gym.make("MyEnv-v0")'
+            raise TypeError(
+                f"each lane gets an env of its own from a callable such as `{wanted}`; got "
+                f"{repr(make) if isinstance(make, str) else type(make).__name__}"
+            )
+    return makers
 
 
 def _check_alike(descriptions: list[LaneDescription]) -> None:

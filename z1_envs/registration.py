@@ -160,19 +160,23 @@ _VEC_MAKERS: Mapping[str, Callable[..., BranchVectorEnv]] = {
     "kitchen": make_kitchen_vec_env,
     "robocasa": make_robocasa_vec_env,
 }
+_ENTRIES: Mapping[str, Mapping[str, Callable[..., object]]] = {
+    "gymnasium.make": _MAKERS,
+    "gymnasium.make_vec": _VEC_MAKERS,
+}
 
 
 def env_from_options(task: str, *, backend: Backend = "auto", **options: Any) -> gym.Env:
     """The entry point of `gymnasium.make`. Raises ValueError for options that the backend does not have."""
     chosen = _choose(backend)
-    _check_options(options, chosen, _MAKERS)
+    _check_options(options, chosen, "gymnasium.make")
     return _MAKERS[chosen](task, **options)
 
 
 def vec_env_from_options(task: str, *, backend: Backend = "auto", **options: Any) -> BranchVectorEnv:
     """The entry point of `gymnasium.make_vec`. Raises ValueError for options that the backend does not have."""
     chosen = _choose(backend)
-    _check_options(options, chosen, _VEC_MAKERS)
+    _check_options(options, chosen, "gymnasium.make_vec")
     return _VEC_MAKERS[chosen](task, **options)
 
 
@@ -203,17 +207,27 @@ def _choose(backend: str) -> str:
     return "kitchen"
 
 
-def _check_options(options: Mapping[str, Any], backend: str, makers: Mapping[str, Callable[..., object]]) -> None:
-    known = {name: _options_of(maker) for name, maker in makers.items()}
+def _check_options(options: Mapping[str, Any], backend: str, function: str) -> None:
+    """Raises ValueError for an option that `function` of Gymnasium does not have here, with where it is at home."""
+    known = _options_of(_ENTRIES[function][backend])
     for name in options:
-        if name in known[backend]:
-            continue
-        owner = next((other for other, names in known.items() if name in names), None)
-        nearest = difflib.get_close_matches(name, known[backend], n=1)
-        hint = f"it is one of backend {owner!r}; " if owner else f"did you mean {nearest[0]!r}? " if nearest else ""
-        raise ValueError(
-            f"backend {backend!r} has no option {name!r}: {hint}there are backend, {', '.join(known[backend])}"
-        )
+        if name not in known:
+            hint = _hint(name, backend, function)
+            raise ValueError(f"backend {backend!r} has no option {name!r}: {hint}there are backend, {', '.join(known)}")
+
+
+def _hint(name: str, backend: str, function: str) -> str:
+    """What may have been meant by the option `name`; "" where nothing comes near."""
+    if name == "max_episode_steps":
+        return "it is called horizon; "
+    for other, makers in sorted(_ENTRIES.items(), key=lambda entry: entry[0] != function):  # the same function first
+        owners = [owner for owner, maker in makers.items() if name in _options_of(maker)]
+        if owners and other == function:
+            return f"it is one of backend {owners[0]!r}; "
+        if owners:
+            return f"{other} has it; " if backend in owners else f"{other} has it for backend {owners[0]!r}; "
+    nearest = difflib.get_close_matches(name, _options_of(_ENTRIES[function][backend]), n=1)
+    return f"did you mean {nearest[0]!r}? " if nearest else ""
 
 
 def _options_of(maker: Callable[..., object]) -> list[str]:

@@ -218,24 +218,54 @@ def _layer_name(layer: gym.Env) -> str:
     return f"{type(layer).__name__}({', '.join(plain)})" if plain else type(layer).__name__
 
 
-def check_same_origin(snapshot: Snapshot, scene_id: str, stack: tuple[str, ...]) -> None:
-    """Raises SnapshotError, with both values, where a snapshot belongs to another scene or stack, or is none."""
+def check_same_stack(snapshot: Snapshot, stack: tuple[str, ...]) -> None:
+    """Raises SnapshotError, with the layers that differ, where a snapshot belongs to another stack, or is none."""
     if not isinstance(snapshot, Snapshot):
         raise SnapshotError(f"expected a Snapshot, as snapshot() or save() returns it, got {type(snapshot).__name__}")
     if snapshot.stack != stack:
+        theirs, ours = _unlike(snapshot.stack, stack)
         raise SnapshotError(
-            f"the snapshot was taken from the stack {' > '.join(snapshot.stack)}, this env is "
-            f"{' > '.join(stack)}; restore it into an env built alike, with the same wrappers"
+            f"the snapshot was taken from the stack {theirs}, this env is {ours}; restore it into an env built alike, "
+            "with the same wrappers"
         )
+
+
+def check_same_scene(snapshot: Snapshot, scene_id: str, base: object = None) -> None:
+    """Raises SnapshotError, with both values, where a snapshot belongs to another scene.
+
+    base: the env that holds `scene_id`, which may have a get_scene().
+    """
     if snapshot.scene_id != scene_id:
+        by_scene = ""
+        if callable(getattr(base, "get_scene", None)):
+            by_scene = ', or with reset(options={"scene": scene}), where scene is what its get_scene() returned then'
         raise SnapshotError(
-            f"the snapshot belongs to scene {snapshot.scene_id!r}, this env holds scene {scene_id!r}; "
-            "reset the env with the seed that made the snapshot's scene, then restore"
+            f"the snapshot belongs to scene {snapshot.scene_id!r}, this env holds scene {scene_id!r}; reset the env "
+            f"with the seed that made the snapshot's scene{by_scene}; then restore"
         )
+
+
+def _unlike(theirs: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, str]:
+    """Both stacks without the layers that they share at the outside and at the inside."""
+    outer = 0
+    while outer < min(len(theirs), len(ours)) and theirs[outer] == ours[outer]:
+        outer += 1
+    inner = 0
+    while inner < min(len(theirs), len(ours)) - outer and theirs[-1 - inner] == ours[-1 - inner]:
+        inner += 1
+
+    def shown(stack: tuple[str, ...]) -> str:
+        layers = stack[outer : len(stack) - inner]
+        return " > ".join([*(["…"] if outer else []), *(layers or ["nothing"]), *(["…"] if inner else [])])
+
+    return shown(theirs), shown(ours)
 
 
 class SnapshotRestore(gym.Wrapper):
     """Adds `snapshot` and `restore` to an env. Build it last: wrappers outside of it take no part.
+
+    Snapshots are exchanged between envs that are built alike; with the lanes of a LaneVectorEnv too, but not with those
+    of the embedded kitchen's vector env, whose random streams are of another kind.
 
     Raises SnapshotError at construction where a layer's state is out of reach.
     """
@@ -286,7 +316,8 @@ class SnapshotRestore(gym.Wrapper):
         Raises SnapshotError for another scene or stack, and whatever a layer's `set_state` raises; the state
         is unchanged then.
         """
-        check_same_origin(snapshot, self._base.scene_id, self.stack)
+        check_same_stack(snapshot, self.stack)
+        check_same_scene(snapshot, self._base.scene_id, self._base)
         # A layer's set_state is atomic by contract. Only where several layers could refuse does the whole
         # need a way back; Gymnasium's own never refuse.
         num_own = sum(access is _OWN for _, access in self._layers)

@@ -23,7 +23,10 @@ import imageio.v2 as imageio
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from z1_envs.evaluate import Agent
+from z1_envs.agents import Agent, ask, check_agent, check_infos, reset_agent
+from z1_envs.arguments import check_whole
+from z1_envs.branch import check_branching
+from z1_envs.lane_rows import Infos, Observation
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -39,6 +42,7 @@ class FilmedEnv(Protocol):
 
     num_envs: int
     group_size: int
+    single_action_space: Any
 
     @property
     def finished(self) -> NDArray[np.bool_]: ...
@@ -50,50 +54,72 @@ class FilmedEnv(Protocol):
         ...
 
 
-def record_rollout(envs: FilmedEnv, agent: Agent, path: str | Path, *, seed: int) -> NDArray[np.bool_]:
+def record_rollout(
+    envs: FilmedEnv, agent: Agent, path: str | Path, *, seed: int, chunk_len: int | None = None
+) -> NDArray[np.bool_]:
     """Films an episode of every lane, side by side, to the mp4 file `path`; group g starts from seed + g.
 
-    The agent sees the rows of all lanes, finished ones among them, and their numbers under "episode". Returns the
-    success of each lane [L]. Where recording fails, `path` is as it was.
+    chunk_len: how many actions of a chunk are carried out before the agent is asked again [steps]; None for all.
+    The agent is treated as `evaluate` treats it: with the protocol's seed, horizon and chunk_len, and as many lanes as
+    it has episodes, this is what was evaluated. Returns the success of each lane [L]. Where recording fails, `path` is
+    as it was.
+
+    Raises TypeError and ValueError for envs, agents and answers as `evaluate` does, and TypeError for envs without a
+    method film(lane).
     """
-    start = envs.reset(seed=seed)
-    lanes = _Lanes(envs, *start)
+    filmed = Filmed.begin(envs, agent, seed=seed, chunk_len=chunk_len)
     with film_writer(path) as append:
-        for stills in _roll(lanes, agent, np.ones(envs.num_envs, dtype=bool), None):
-            append(_grid([framed(still, lanes.colour(i, ALONE)) for i, still in enumerate(stills)]))
-    return lanes.success
+        for stills in filmed.roll(np.ones(envs.num_envs, dtype=bool)):
+            append(_grid([framed(still, filmed.colour(i, ALONE)) for i, still in enumerate(stills)]))
+    return filmed.success
 
 
-def record_tree(envs: FilmedEnv, agent: Agent, path: str | Path, *, seed: int, decision: int) -> NDArray[np.bool_]:
+def record_tree(
+    envs: FilmedEnv, agent: Agent, path: str | Path, *, seed: int, decision: int, chunk_len: int | None = None
+) -> NDArray[np.bool_]:
     """Films a trunk of `decision` decisions, then the branches that leave it, to the mp4 file `path`.
 
-    All lanes are one group. The agent sees the rows of all lanes; its chunks should be random, or the branches
-    stay alike. Returns the success of each lane [L]. Where recording fails, `path` is as it was.
-
-    Raises ValueError for several groups or a negative `decision`.
+    All lanes are one group. The agent's chunks should be random, or the branches stay alike. chunk_len and what is
+    returned and raised: as `record_rollout`; also ValueError for several groups or a negative `decision`.
     """
+    check_branching(envs, "record_tree")
     if envs.group_size != envs.num_envs:
         raise ValueError(f"a tree is one group: build envs with group_size={envs.num_envs}, not {envs.group_size}")
     if decision < 0:
         raise ValueError(f"decision counts the trunk's decisions, from 0 on; got {decision}")
-    start = envs.reset(seed=seed)
-    lanes = _Lanes(envs, *start)
+    filmed = Filmed.begin(envs, agent, seed=seed, chunk_len=chunk_len)
     with film_writer(path) as append:
-        for stills in _roll(lanes, agent, np.arange(envs.num_envs) == 0, decision):
-            append(_grid([framed(stills[0], lanes.colour(0, TRUNK))] * envs.num_envs))
-        lanes.observation, lanes.infos = envs.branch(np.zeros(envs.num_envs, dtype=np.int64))
-        for stills in _roll(lanes, agent, np.ones(envs.num_envs, dtype=bool), None):
-            append(_grid([framed(still, lanes.colour(i, ALONE)) for i, still in enumerate(stills)]))
-    return lanes.success
+        for stills in filmed.roll(np.arange(envs.num_envs) == 0, decision):
+            append(_grid([framed(stills[0], filmed.colour(0, TRUNK))] * envs.num_envs))
+        filmed.observation, filmed.infos = envs.branch(np.zeros(envs.num_envs, dtype=np.int64))
+        for stills in filmed.roll(np.ones(envs.num_envs, dtype=bool)):
+            append(_grid([framed(still, filmed.colour(i, ALONE)) for i, still in enumerate(stills)]))
+    return filmed.success
 
 
 @dataclass
-class _Lanes:
-    """An env with what its lanes returned last."""
+class Filmed:
+    """An env with its agent, and what its lanes returned last. chunk_len: as `record_rollout` has it."""
 
     envs: FilmedEnv
-    observation: dict[str, NDArray]
-    infos: dict[str, Any]
+    agent: Agent
+    chunk_len: int | None
+    observation: Observation
+    infos: Infos
+
+    @classmethod
+    def begin(cls, envs: FilmedEnv, agent: Agent, *, seed: int, chunk_len: int | None) -> "Filmed":
+        """Both reset with `seed`. Raises TypeError and ValueError where no film can come of them."""
+        check_branching(envs, "a film")
+        if not callable(getattr(envs, "film", None)):
+            raise TypeError(f"{type(envs).__name__} has no film(lane) -> uint8 [height, width, 3]; see FilmedEnv")
+        check_agent(agent)
+        if chunk_len is not None:
+            check_whole("chunk_len", chunk_len, least=1)
+        reset_agent(agent, seed)
+        observation, infos = envs.reset(seed=seed)
+        check_infos(infos, ("success",), "a film")
+        return cls(envs, agent, chunk_len, observation, infos)
 
     @property
     def success(self) -> NDArray[np.bool_]:
@@ -106,29 +132,35 @@ class _Lanes:
             return moving
         return SUCCESS if self.success[lane] else FAILURE
 
-
-def _roll(lanes: _Lanes, agent: Agent, chosen: NDArray[np.bool_], max_decisions: int | None) -> Iterator[list[Image]]:
-    """Moves the `chosen` lanes [L] to their ends, or for `max_decisions`; yields the latest still of every lane."""
-    envs = lanes.envs
-    stills = [envs.film(lane) for lane in range(envs.num_envs)]
-    yield stills
-    num_decisions = num_steps = 0
-    while (chosen & ~envs.finished).any() and num_decisions != max_decisions:
-        seen = {**lanes.observation, "instruction": lanes.infos["instruction"], "episode": np.arange(envs.num_envs)}
-        chunks = np.asarray(agent.act(seen))
-        for actions in [chunks] if chunks.ndim == 2 else chunks.swapaxes(0, 1):
-            moving = chosen & ~envs.finished
-            if not moving.any():
-                break
-            lanes.observation, _, _, _, lanes.infos = envs.step(actions, active=moving)
-            num_steps += 1
-            # A lane that ends between two pictures would never be filmed again.
-            on_picture = num_steps % STEPS_PER_PICTURE == 0
-            for lane in np.flatnonzero(moving & (on_picture | envs.finished)):
-                stills[lane] = envs.film(int(lane))
-            if on_picture or not (chosen & ~envs.finished).any():
-                yield stills
-        num_decisions += 1
+    def roll(self, chosen: NDArray[np.bool_], max_decisions: int | None = None) -> Iterator[list[Image]]:
+        """Moves the `chosen` lanes [L] to their ends, or for `max_decisions`; yields the latest still of every lane."""
+        envs = self.envs
+        stills = [envs.film(lane) for lane in range(envs.num_envs)]
+        yield stills
+        num_decisions = num_steps = 0
+        while (chosen & ~envs.finished).any() and num_decisions != max_decisions:
+            chunk = ask(
+                self.agent,
+                self.observation,
+                self.infos,
+                moving=chosen & ~envs.finished,
+                first_episode=0,
+                space=envs.single_action_space,
+                chunk_len=self.chunk_len,
+            )
+            for actions in chunk.swapaxes(0, 1):
+                moving = chosen & ~envs.finished
+                if not moving.any():
+                    break
+                self.observation, _, _, _, self.infos = envs.step(actions, active=moving)
+                num_steps += 1
+                # A lane that ends between two pictures would never be filmed again.
+                on_picture = num_steps % STEPS_PER_PICTURE == 0
+                for lane in np.flatnonzero(moving & (on_picture | envs.finished)):
+                    stills[lane] = envs.film(int(lane))
+                if on_picture or not (chosen & ~envs.finished).any():
+                    yield stills
+            num_decisions += 1
 
 
 @contextmanager

@@ -162,6 +162,12 @@ def test_refusals_say_what_to_do() -> None:
         reach_lanes(flat=("scene", "smell"))
     with pytest.raises(ValueError, match=r"leave it out"):
         Sb3VecEnv(LaneVectorEnv(lambda: gym.wrappers.FlattenObservation(ReachEnv())), flat=("scene",))
+    with pytest.raises(TypeError, match=r"Sb3VecEnv takes a BranchVectorEnv, got \w+: .*use gymnasium\.make_vec"):
+        Sb3VecEnv(gym.make("z1_envs:Z1-RoboCasa-OpenDrawer"))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"got the text 'scene': write flat=\('scene',\)"):
+        reach_lanes(flat="scene")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="flat is empty: name at least one key"):
+        reach_lanes(flat=())
     venv = reach_lanes()
     with pytest.raises(RuntimeError, match="call step_async"):
         venv.step_wait()
@@ -229,6 +235,29 @@ def test_an_agent_sees_what_the_model_was_trained_on(flat: Any) -> None:
         chunk_len=1,
     )
     assert len(evaluate(agent, envs, protocol).seeds) == 5
+
+
+def untrained(flat: Any) -> PPO:
+    policy = "MlpPolicy" if flat else "MultiInputPolicy"
+    return PPO(policy, reach_lanes(flat=flat), n_steps=8, batch_size=24, device="cpu")
+
+
+def test_an_agent_says_which_keys_it_needs() -> None:
+    rows = reach_lanes().envs.reset(seed=0)[0]
+    model = untrained(("scene",))
+    for flat in ("scene", ()):
+        with pytest.raises(ValueError, match=r"write flat=\('scene',\)|flat is empty"):
+            Sb3Agent(model, flat=flat)
+    with pytest.raises(ValueError, match="trained on the whole dict: leave flat out"):
+        Sb3Agent(untrained(None), flat=("scene",))
+    with pytest.raises(ValueError, match=r"gives no \['observation'\] but \['scene', 'state'\]: give flat="):
+        Sb3Agent(model).act(rows)
+    with pytest.raises(ValueError, match=r"gives no \['smell'\] but"):
+        Sb3Agent(model, flat=("scene", "smell")).act(rows)
+    with pytest.raises(ValueError, match=r"make rows of \(22,\), the model was trained on \(6,\)"):
+        Sb3Agent(model, flat=("scene", "state")).act(rows)
+    with pytest.raises(ValueError, match=r"gives no \['state'\] but \['scene'\]"):
+        Sb3Agent(untrained(None)).act({"scene": rows["scene"]})
 
 
 def test_an_agent_of_an_env_without_dict() -> None:

@@ -361,6 +361,31 @@ class Chatty(FakeEnv):
         return observation, reward, terminated, truncated, {**info, "effort": 0.5, "count": 3, "tool": "hand"}
 
 
+def test_gymnasium_s_statistics_count_an_episode_once_where_its_lane_is_reset_at_once() -> None:
+    def counted(mends: bool) -> tuple[list[int], list[int]]:
+        """Lengths of the episodes, as counted and as they were: a lane ends when it has been pushed beyond 3."""
+        envs = gym.wrappers.vector.RecordEpisodeStatistics(FakeVectorEnv(3, 1))
+        envs.reset(seed=[0, 100, 200])  # starts at 0, 1 and 2: the last one ends first
+        counts, lengths = np.zeros(3, dtype=int), []
+        for _ in range(6):
+            done = envs.step(np.tile([0.7, 0.0], (3, 1)))
+            ended = done[2] | done[3]
+            counts += 1
+            if mends and ended.any():
+                lengths += counts[ended].tolist()
+                counts[ended] = 0
+                envs.reset(options={"reset_mask": ended})
+            elif ended.all():
+                break
+        return list(envs.length_queue), lengths
+
+    found, expected = counted(mends=True)
+    assert found == expected
+    assert len(found) > 3, "episodes that follow are counted too"
+    found, _ = counted(mends=False)
+    assert len(found) > 3, "three episodes, each counted again at every step until the last lane is done"
+
+
 def test_every_info_key_is_there_for_all_lanes() -> None:
     envs = LaneVectorEnv(Chatty, num_envs=2)
     envs.reset(seed=0)
@@ -372,6 +397,19 @@ def test_every_info_key_is_there_for_all_lanes() -> None:
     envs.branch([0, 1])
     envs.restore(envs.save())
     assert envs.save([1])[0].info["tool"] is None
+
+
+@pytest.mark.parametrize(
+    ("make_env", "words"),
+    [
+        ("MyEnv-v0", r"callable such as `lambda: gym\.make\('MyEnv-v0'\)`; got 'MyEnv-v0'"),
+        (FakeEnv(), r"callable such as `lambda: gym\.make\(\"MyEnv-v0\"\)`; got FakeEnv"),
+        ([FakeEnv, FakeEnv()], r"callable such as `lambda: .*; got FakeEnv"),
+    ],
+)
+def test_lanes_are_built_by_callables(make_env: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        LaneVectorEnv(make_env, num_envs=2)
 
 
 def test_construction_says_what_is_wrong() -> None:

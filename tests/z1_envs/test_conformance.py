@@ -66,6 +66,24 @@ class ForgetfulLimit(gym.wrappers.TimeLimit):
         pass
 
 
+class CountsInPlace(gym.Wrapper):
+    """Writes a count, which it keeps to itself, into the very info that the env inside returned."""
+
+    count = 0
+
+    def step(self, action: Any) -> Any:
+        result = self.env.step(action)
+        self.count += 1
+        result[4]["count"] = self.count
+        return result
+
+    def get_state(self) -> Any:
+        return ()
+
+    def set_state(self, state: Any) -> None:
+        pass
+
+
 def test_good_envs_pass_here_and_in_another_process() -> None:
     # 40 steps until the limit, 5 before the snapshot.
     assert check_snapshot(make_good(), steps=50, make_env=make_good) == 35
@@ -81,6 +99,7 @@ def test_good_envs_pass_here_and_in_another_process() -> None:
         (ForgetsCounter(1e9), r"step 1 .*layer ForgetsCounter, info\['elapsed'\].*a counter"),
         (SharesMemory(1e9), r"in place: layer SharesMemory, observation\['state'\]"),
         (ForgetfulLimit(FakeEnv(1e9), 30), r"step \d+ of a replay .*: layer ForgetfulLimit, truncated differs"),
+        (CountsInPlace(FakeEnv(1e9)), r"step 1 of a replay in place: layer CountsInPlace, info\['count'\] differs"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -3,6 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -101,8 +102,16 @@ def test_only_the_decided_part_of_a_chunk_is_carried_out() -> None:
 def test_evaluation_refuses_what_it_cannot_stand_for() -> None:
     with pytest.raises(ValueError, match="group_size=1, not 2"):
         evaluate(Pusher(1.0), FakeVectorEnv(4, 2), protocol())
-    with pytest.raises(TypeError, match=r"got FakeEnv: gymnasium\.make_vec makes one"):
-        evaluate(Pusher(1.0), FakeEnv(), protocol())  # pyright: ignore[reportArgumentType]
+    wrapped = gym.wrappers.vector.RecordEpisodeStatistics(FakeVectorEnv(2, 1))
+    others = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
+    for envs, words in (
+        (FakeEnv(), r"got FakeEnv: that is a single env; use gymnasium\.make_vec"),
+        (wrapped, r"got RecordEpisodeStatistics: pass `envs\.unwrapped`"),
+        (others, r"got SyncVectorEnv: gymnasium\.make_vec makes one of our ids, .* LaneVectorEnv one of your own"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            evaluate(Pusher(1.0), envs, protocol())  # pyright: ignore[reportArgumentType]
+    assert evaluate(Pusher(1.0), wrapped.unwrapped, protocol()).rate == 1.0  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match=r"a method act\(observation\), function has none"):
         evaluate(lambda rows: rows, FakeVectorEnv(4, 1), protocol())  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"must return \[4, H >= 2, 2\] .* got \(4, 2, 3\)"):
@@ -155,7 +164,8 @@ def test_what_the_env_knows_must_fit_the_protocol(known: dict[str, Any], words: 
 
 def test_the_kitchen_says_what_it_is() -> None:
     envs = KitchenVectorEnv("OpenDrawer", num_envs=2, horizon=30)
-    assert (envs.task, envs.obs, envs.horizon) == ("OpenDrawer", "state", 30)
+    assert (envs.task, envs.obs, envs.horizon, envs.image_px) == ("OpenDrawer", "state", 30, None)
+    assert KitchenVectorEnv("OpenDrawer", obs="pixels", image_px=48).image_px == 48
 
 
 @pytest.mark.parametrize("name", ["num_episodes", "chunk_len", "horizon", "num_runs", "image_px"])
@@ -260,14 +270,19 @@ def test_mcnemar_s_exact_test() -> None:
 
 
 def test_reports_of_different_things_are_not_compared() -> None:
-    with pytest.raises(ValueError, match=r"different backends.*push and robocasa"):
+    with pytest.raises(ValueError, match=r"different backends.*: backend 'push' and 'robocasa'; evaluate again"):
         compare(report([1, 0]), report([1, 0], backend="robocasa"))
-    with pytest.raises(ValueError, match=r"different protocols.*horizon=20.*horizon=30"):
-        compare(report([1, 0]), report([1, 0], horizon=30))
-    shifted = report([1, 0])
-    object.__setattr__(shifted, "seeds", np.array([1, 2]))
-    with pytest.raises(ValueError, match=r"different episodes.*\[0, 1\] and \[1, 2\]"):
-        compare(report([1, 0]), shifted)
+    with pytest.raises(ValueError, match=r"different protocols .*: name 'house' and 'x', horizon 20 and 30; evaluate"):
+        compare(report([1, 0]), report([1, 0], horizon=30, name="x"))
+    shifted = report([1] * 20)
+    object.__setattr__(shifted, "seeds", np.arange(2, 22))
+    words = r"different episodes .*: 2 of the first only \(seeds \[0, 1\]\), 2 of the second only \(seeds \[20, 21\]\)"
+    with pytest.raises(ValueError, match=words):
+        compare(report([1] * 20), shifted)
+    short = report([1] * 20)
+    object.__setattr__(short, "seeds", np.arange(10, 20))
+    with pytest.raises(ValueError, match=r": 10 of the first only \(seeds \[0, 1, 2, …\]\), 0 of the second only; "):
+        compare(report([1] * 20), short)
 
 
 def test_the_hash_is_stable_and_sees_every_field() -> None:

@@ -1,6 +1,8 @@
 """Snapshots of a whole wrapper stack: exact, complete, or refused with the remedy."""
 
 import pickle
+import re
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -88,6 +90,38 @@ def test_another_scene_and_another_stack_are_refused_with_both_values() -> None:
     longer.reset(seed=0)
     with pytest.raises(SnapshotError, match=r"max_episode_steps=20.*max_episode_steps=30"):
         longer.restore(moment)
+
+
+def test_stacks_are_told_apart_by_the_layers_that_differ() -> None:
+    def moment(*layers: Any) -> Snapshot:
+        return built(*layers).snapshot()
+
+    def built(*layers: Any) -> SnapshotRestore:
+        env: gym.Env = FakeEnv(goal=1e9)
+        for layer in layers:
+            env = layer(env)
+        env = SnapshotRestore(env)
+        env.reset(seed=0)
+        return env
+
+    def limit(steps: int) -> Any:
+        return lambda env: wrappers.TimeLimit(env, steps)
+
+    order, long, short = wrappers.OrderEnforcing, limit(30), limit(20)
+    env = built(short, order)
+    for layers, words in (
+        (
+            (long, order),
+            "stack … > TimeLimit(max_episode_steps=30) > …, this env is … > TimeLimit(max_episode_steps=20) >",
+        ),
+        ((short,), "the stack nothing > …, this env is OrderEnforcing(disable_render_order_enforcing=False) > …; "),
+        (
+            (short, order, order),
+            "OrderEnforcing(disable_render_order_enforcing=False) > …, this env is … > nothing > …; ",
+        ),
+    ):
+        with pytest.raises(SnapshotError, match=re.escape(words)):
+            env.restore(moment(*layers))
 
 
 def test_before_reset_there_is_nothing_to_snapshot() -> None:

@@ -4,13 +4,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
 
-from tests.z1_envs.fake_env import FakeVectorEnv
+from tests.z1_envs.fake_env import FakeEnv, FakeVectorEnv
 from z1_envs import opengl
+from z1_envs.evaluate import EvalProtocol, evaluate
+from z1_envs.gallery import film_episode
 from z1_envs.video import ALONE, FAILURE, FPS, SUCCESS, TRUNK, record_rollout, record_tree
 
 HORIZON = 12
@@ -36,11 +39,28 @@ class Script:
         self.asked = 0
 
     def act(self, observation: dict[str, NDArray], /) -> NDArray:
-        assert len(observation["instruction"]) == len(observation["state"]) == len(self.then)
-        chunks = np.zeros((len(self.then), 2, 2))
-        chunks[:, :, 0] = np.array(self.first if self.asked == 0 else self.then)[:, None]
+        lanes = observation["lane"]
+        assert len(observation["instruction"]) == len(observation["state"]) == len(lanes)
+        chunks = np.zeros((len(lanes), 2, 2))
+        chunks[:, :, 0] = np.array(self.first if self.asked == 0 else self.then)[lanes, None]
         self.asked += 1
         return chunks
+
+
+class Wanderer:
+    """Random chunks of 3 steps from a stream of its own, one draw per row that it is asked about."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+        self.asked: list[list[list[int]]] = []
+
+    def reset(self, seed: int) -> None:
+        self.seeds.append(seed)
+        self.rng = np.random.default_rng(seed)
+
+    def act(self, observation: dict[str, NDArray], /) -> NDArray:
+        self.asked.append([observation["lane"].tolist(), observation["episode"].tolist()])
+        return self.rng.uniform(-1.0, 1.0, (len(observation["state"]), 3, 2))
 
 
 def frames(path: Path) -> list[NDArray]:
@@ -102,6 +122,15 @@ def test_one_episode_has_full_size(tmp_path: Path) -> None:
     assert frames(tmp_path / "one.mp4")[0].shape == (PICTURE_PX, PICTURE_PX, 3)
 
 
+def test_an_episode_in_pictures_is_that_of_lane_0() -> None:
+    envs = FilmedEnv(2, 1)
+    pictures = film_episode(envs, Script([1, -1], [1, -1]), seed=0)
+    # At the start, after 2 steps, and at the success after 3; lane 1 has not moved.
+    assert [shade(picture) for picture in pictures] == [0, 40, 60]
+    assert [tuple(picture[0, 0].tolist()) for picture in pictures] == [ALONE, ALONE, SUCCESS]
+    assert envs.state[1, 2] == 0
+
+
 def test_a_film_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     path.write_text("an older film")
@@ -117,6 +146,55 @@ def test_a_tree_is_one_group_and_a_trunk_has_a_length(tmp_path: Path) -> None:
         record_tree(FilmedEnv(4, 2), Script([0.0] * 4, [0.0] * 4), tmp_path / "x.mp4", seed=0, decision=1)
     with pytest.raises(ValueError, match="from 0 on; got -1"):
         record_tree(FilmedEnv(2, 2), Script([0.0] * 2, [0.0] * 2), tmp_path / "x.mp4", seed=0, decision=-1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("chunk_len", [1, 2, 3])
+def test_a_film_shows_the_episodes_that_an_evaluation_counts(chunk_len: int, tmp_path: Path) -> None:
+    protocol = EvalProtocol(
+        name="film", version=1, task="Push", backend="push", split="train", obs="state",
+        num_episodes=6, seed=150, horizon=HORIZON, chunk_len=chunk_len,
+    )  # fmt: skip
+    counted, shown = Wanderer(), Wanderer()
+    report = evaluate(counted, FilmedEnv(6, 1), protocol)
+    won = record_rollout(FilmedEnv(6, 1), shown, tmp_path / "film.mp4", seed=150, chunk_len=chunk_len)
+    assert won.tolist() == report.successes.tolist()
+    assert 0 < report.rate < 1, "both outcomes, or this says little"
+    assert (shown.seeds, shown.asked) == ([150], counted.asked)
+    assert len(shown.asked) == HORIZON // chunk_len
+    assert len(shown.asked[-1][0]) < 6, "finished lanes are not asked about"
+
+
+def test_a_tree_carries_out_the_same_part_of_a_chunk(tmp_path: Path) -> None:
+    agent = Wanderer()
+    record_tree(FilmedEnv(2, 2), agent, tmp_path / "tree.mp4", seed=0, decision=2, chunk_len=1)
+    # The trunk is lane 0's: two decisions of one step. Both lanes have the other 10 steps for themselves.
+    assert agent.seeds == [0]
+    assert [lanes for lanes, _ in agent.asked[:3]] == [[0], [0], [0, 1]]
+    assert 2 < len(agent.asked) <= 2 + HORIZON - 2
+
+
+def test_what_cannot_be_filmed_is_refused_as_evaluations_refuse_it(tmp_path: Path) -> None:
+    class Short(Wanderer):
+        def act(self, observation: dict[str, NDArray], /) -> NDArray:
+            return super().act(observation)[:, :2]
+
+    wrapped = gym.wrappers.vector.RecordEpisodeStatistics(FilmedEnv(2, 1))
+    bad: list[tuple[Any, Any, type[Exception], str]] = [
+        (FilmedEnv(2, 1), len, TypeError, r"a method act\(observation\), builtin_function_or_method has none"),
+        (wrapped, Wanderer(), TypeError, r"got RecordEpisodeStatistics: pass `envs\.unwrapped`"),
+        (FakeEnv(), Wanderer(), TypeError, r"got FakeEnv: that is a single env; use gymnasium\.make_vec"),
+        (FakeVectorEnv(2, 1), Wanderer(), TypeError, r"FakeVectorEnv has no film\(lane\)"),
+        (FilmedEnv(2, 1), Short(), ValueError, r"must return \[2, H >= 3, 2\] .*, got \(2, 2, 2\)"),
+    ]
+    for envs, agent, error, words in bad:
+        with pytest.raises(error, match=words):
+            record_rollout(envs, agent, tmp_path / "x.mp4", seed=0, chunk_len=3)
+        if error is TypeError:
+            with pytest.raises(error, match=words):
+                film_episode(envs, agent, seed=0)
+    with pytest.raises(ValueError, match="chunk_len must be a whole number of at least 1, got 0"):
+        record_rollout(FilmedEnv(2, 1), Wanderer(), tmp_path / "x.mp4", seed=0, chunk_len=0)
     assert not list(tmp_path.iterdir())
 
 

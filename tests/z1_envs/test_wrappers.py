@@ -1,5 +1,7 @@
 """ActionChunk, SuccessDecay, SuccessPenalty: hand-worked rewards, and what SnapshotRestore makes of them."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -70,6 +72,53 @@ def test_penalty_of_a_success_is_linear_in_the_number_of_chunks() -> None:
     env.reset(seed=0)
     rewards = [env.step(RIGHT)[1] for _ in range(num_steps)]
     assert rewards[-1] == pytest.approx(1.0 - 0.01 * num_steps)
+
+
+def succeed(env: gym.Env) -> float:
+    """The reward of the success."""
+    env.reset(seed=0)
+    action = np.broadcast_to(RIGHT, env.action_space.shape or ())
+    while True:
+        _, reward, terminated, _, _ = env.step(action)
+        if terminated:
+            return float(reward)
+
+
+@pytest.mark.parametrize("with_limit", [False, True])
+def test_the_chunk_length_is_that_of_the_action_chunk_in_the_stack(with_limit: bool) -> None:
+    num_steps = steps_until_success(FakeEnv())
+    chunked: gym.Env = ActionChunk(FakeEnv(), 2)
+    if with_limit:  # other layers between do not hide it
+        chunked = gym.wrappers.TimeLimit(chunked, 50)
+    assert succeed(SuccessDecay(chunked, 0.9)) == pytest.approx(0.9 ** -(-num_steps // 2))
+    assert succeed(SuccessPenalty(chunked, 0.1)) == pytest.approx(1 - 0.1 * -(-num_steps // 2))
+    assert succeed(SuccessDecay(FakeEnv(), 0.9)) == pytest.approx(0.9**num_steps), "steps, where nothing makes chunks"
+    assert SnapshotRestore(SuccessDecay(chunked)).stack[0] == "SuccessDecay(gamma=0.998, chunk_len=2)"
+
+
+@pytest.mark.parametrize("wrapper", [SuccessDecay, SuccessPenalty])
+def test_two_chunk_lengths_in_one_stack_are_refused(wrapper: Any) -> None:
+    amount = 0.9
+    with pytest.raises(ValueError, match=r"chunk_len=5, but an ActionChunk in the stack has 2: leave chunk_len out"):
+        wrapper(ActionChunk(FakeEnv(), 2), amount, chunk_len=5)
+    # The other way round: one action at a time passes through the inner wrapper.
+    for inner, found in ((wrapper(FakeEnv(), amount), 1), (wrapper(FakeEnv(), amount, chunk_len=5), 5)):
+        with pytest.raises(ValueError, match=rf"{wrapper.__name__} inside .* chunk_len={found}, .* has 2: put"):
+            ActionChunk(inner, 2)
+    assert succeed(ActionChunk(wrapper(FakeEnv(), amount, chunk_len=2), 2)) == succeed(
+        wrapper(ActionChunk(FakeEnv(), 2), amount)
+    )
+
+
+@pytest.mark.parametrize("chunk_len", [0, 5.5, "5", True])
+def test_chunk_lengths_are_whole_numbers(chunk_len: Any) -> None:
+    for build in (
+        lambda: ActionChunk(FakeEnv(), chunk_len),
+        lambda: SuccessDecay(FakeEnv(), chunk_len=chunk_len),
+        lambda: SuccessPenalty(FakeEnv(), 0.1, chunk_len=chunk_len),
+    ):
+        with pytest.raises(ValueError, match="chunk_len must be a whole number of at least 1, got"):
+            build()
 
 
 def test_rewards_by_success_say_what_the_env_lacks() -> None:

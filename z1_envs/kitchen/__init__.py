@@ -11,6 +11,7 @@ physics                        many rows of simulator state, stepped at once
 geometry contacts goals        where things are in each lane; who touches whom; when a task is done
 lanes                          one control step of many lanes, and what is observed
 cameras                        images of a lane
+spaces                         what is shown and taken
 env                            KitchenEnv and KitchenVectorEnv
 experts demos                  scripted experts; their successes as demonstrations
 """

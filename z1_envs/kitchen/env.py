@@ -1,52 +1,27 @@
 """The embedded kitchen as Gymnasium envs: `KitchenEnv` (one lane) and `KitchenVectorEnv` (many, branching)."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from z1_envs.actions import ActionCheck
 from z1_envs.arguments import check_render_mode, check_whole, checked_seed
 from z1_envs.branch import BranchVectorEnv, check_groups
-from z1_envs.canvas import MAX_PX, MIN_PX
 from z1_envs.kitchen.cameras import Cameras
 from z1_envs.kitchen.lanes import KitchenLanes
 from z1_envs.kitchen.physics import LaneIndex
-from z1_envs.kitchen.scene import TRAIN, SceneOptions
-from z1_envs.layout import ACTION, CAMERAS, SCENE, STATE
+from z1_envs.kitchen.scene import TRAIN, Scene, SceneOptions, SceneRecord, remade_scene
+from z1_envs.kitchen.spaces import ObsMode, action_space, observation_space
+from z1_envs.layout import CAMERAS
 from z1_envs.snapshot import SnapshotError
-
-ObsMode = Literal["state", "pixels"]
 
 BACKEND = "kitchen"
 _SEED_LIMIT = 2**63  # seeds that the envs draw themselves lie below
 _FILM_WIDTH, _FILM_HEIGHT = 480, 360  # [px]
 _RENDERING: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
-
-
-def observation_space(obs: ObsMode, image_px: int) -> spaces.Dict:
-    """`state` and `scene` for obs="state"; three images and `state` for obs="pixels".
-
-    Raises ValueError for another mode or size.
-    """
-    if obs not in ("state", "pixels"):
-        raise ValueError(f"obs must be 'state' or 'pixels', got {obs!r}")
-    state = spaces.Box(-np.inf, np.inf, (STATE.width,), np.float32)
-    if obs == "state":
-        return spaces.Dict({"state": state, "scene": spaces.Box(-np.inf, np.inf, (SCENE.width,), np.float32)})
-    check_whole("image_px", image_px, least=1)
-    if not MIN_PX <= image_px <= MAX_PX:
-        raise ValueError(f"image_px must lie in [{MIN_PX}, {MAX_PX}], got {image_px}")
-    image = spaces.Box(0, 255, (image_px, image_px, 3), np.uint8)
-    return spaces.Dict({**dict.fromkeys(CAMERAS, image), "state": state})
-
-
-def action_space() -> spaces.Box:
-    """[-1, 1]^12 in the order of layout.ACTION."""
-    return spaces.Box(-1.0, 1.0, (ACTION.width,), np.float32)
 
 
 class _Simulation:
@@ -71,14 +46,18 @@ class _Simulation:
         self.lanes = KitchenLanes(task, num_lanes, options=scenes, num_threads=num_threads)
         self.horizon = self.lanes.task.horizon if horizon is None else horizon
         self.obs: ObsMode = obs
-        self._px = image_px
+        self.image_px = image_px if obs == "pixels" else None
         self._cameras: Cameras | None = None
         self._film_cameras: Cameras | None = None
 
     def layer_name(self, kind: str) -> str:
         """`kind` with all arguments that decide what a state means, was observed as, and is followed by."""
-        obs = "obs=state" if self.obs == "state" else f"obs={self.obs}, image_px={self._px}"
+        obs = "obs=state" if self.image_px is None else f"obs={self.obs}, image_px={self.image_px}"
         return f"{kind}({self.lanes.task.name}, {obs}, horizon={self.horizon}, {self.lanes.options})"
+
+    def remade(self, record: Any) -> Scene:
+        """The scene of `record`. Raises SnapshotError for what does not fit these lanes."""
+        return remade_scene(record, self.lanes.task.name, self.lanes.options)
 
     def run(self, lanes: LaneIndex, actions: NDArray) -> tuple[NDArray[np.float64], NDArray, NDArray]:
         """Applies chunks [n, H, 12]; a lane stops when done. Rewards, terminated and truncated [n].
@@ -99,10 +78,10 @@ class _Simulation:
     def observe(self, lanes: LaneIndex) -> dict[str, NDArray]:
         """Observations [n, …] of `lanes` now."""
         vectors = self.lanes.observe(lanes)
-        if self.obs == "state":
+        if self.image_px is None:
             return vectors
         if self._cameras is None:
-            self._cameras = Cameras(self.lanes.scenes[0].model, self._px, self._px)
+            self._cameras = Cameras(self.lanes.scenes[0].model, self.image_px, self.image_px)
         shots = [self._cameras.observe(self.lanes.scenes[i].model, self.lanes.physics.rows[i]) for i in lanes]
         return {**{key: np.stack([shot[key] for shot in shots]) for key in CAMERAS}, "state": vectors["state"]}
 
@@ -148,7 +127,15 @@ class KitchenEnv(gym.Env):
         scenes: SceneOptions = TRAIN,
         render_mode: str | None = None,
     ):
-        """horizon [steps] None: the task's own. Raises ValueError for unknown tasks, modes and sizes."""
+        """The options of gymnasium.make, which spells out scenes as split, layouts and styles.
+
+        obs: "state", the robot's state and the privileged scene; "pixels", the state and three images. horizon: length
+        of an episode [steps]; None: the task's own. image_px: width and height of the images, 32 to 640 [px]; without
+        effect for obs="state". scenes: which kitchens seeds are turned into. render_mode: "rgb_array" for pictures by
+        `render`, or None; it does not change what is observed.
+
+        Raises ValueError for unknown tasks, modes and sizes.
+        """
         check_render_mode(render_mode)
         self._sim = _Simulation(task, 1, obs=obs, horizon=horizon, image_px=image_px, scenes=scenes, num_threads=1)
         self._lane = np.zeros(1, dtype=np.int32)
@@ -178,13 +165,21 @@ class KitchenEnv(gym.Env):
         return self._sim.horizon
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Starts the episode that `seed` decides (None: drawn from `np_random`). Raises ValueError for no seed."""
-        if options:
-            raise ValueError(f"the embedded kitchen takes no reset options, got {sorted(options)}")
+        """Starts the episode that `seed` decides (None: drawn from `np_random`).
+
+        options={"scene": scene} starts in that scene of `get_scene` instead; a seed is then the random stream's alone.
+        Raises ValueError for no seed and for other options, SnapshotError for a scene that cannot be held here.
+        """
+        options = options or {}
+        if set(options) - {"scene"}:
+            raise ValueError(f"the embedded kitchen takes the reset option 'scene', got {sorted(options)}")
         seed = checked_seed(seed)
+        scene = self._sim.remade(options["scene"]) if "scene" in options else None
         super().reset(seed=seed)
-        scene_seed = int(self.np_random.integers(_SEED_LIMIT)) if seed is None else seed
-        self._sim.lanes.start([scene_seed], 1)
+        if scene is not None:
+            self._sim.lanes.load(self._lane, [scene])
+        else:
+            self._sim.lanes.start([int(self.np_random.integers(_SEED_LIMIT)) if seed is None else seed], 1)
         self._running = True
         return self._observation(), self._info()
 
@@ -227,6 +222,10 @@ class KitchenEnv(gym.Env):
         self._sim.lanes.put_rows(self._lane, row)
         self._running = running
 
+    def get_scene(self) -> SceneRecord:
+        """What this scene is made of, for `reset(options={"scene": …})` of an env of the same task and scenes."""
+        return self._sim.lanes.scenes[0].record
+
     def _observation(self) -> dict[str, NDArray]:
         return {key: rows[0] for key, rows in self._sim.observe(self._lane).items()}
 
@@ -236,9 +235,13 @@ class KitchenEnv(gym.Env):
 
 
 class KitchenVectorEnv(BranchVectorEnv):
-    """Many lanes, stepped together in process; the lanes of a group share scene and start."""
+    """Many lanes, stepped together in process; the lanes of a group share scene and start.
+
+    `restore` gives a lane the scene of its snapshot, whichever it holds (about 6 ms where it is not held by any).
+    """
 
     metadata = BranchVectorEnv.metadata | _RENDERING
+    _remakes_scenes = True
 
     def __init__(
         self,
@@ -253,7 +256,10 @@ class KitchenVectorEnv(BranchVectorEnv):
         num_threads: int | None = None,
         render_mode: str | None = None,
     ):
-        """num_threads None: all cores this process may use; results do not depend on it.
+        """num_envs: lanes, a multiple of group_size. obs, horizon, image_px, scenes, render_mode: as `KitchenEnv`.
+
+        num_threads: that step the physics, at most one a lane; None: all cores this process may use. Results do not
+        depend on it.
 
         Raises ValueError for unknown tasks, modes and sizes, before anything is built.
         """
@@ -300,6 +306,11 @@ class KitchenVectorEnv(BranchVectorEnv):
     def obs(self) -> ObsMode:
         """What the observations are made of."""
         return self._sim.obs
+
+    @property
+    def image_px(self) -> int | None:
+        """Width and height of the images [px]; None where there are none."""
+        return self._sim.image_px
 
     @property
     def lanes(self) -> KitchenLanes:
@@ -352,17 +363,22 @@ class KitchenVectorEnv(BranchVectorEnv):
             self._streams[lane] = before[other]
 
     def _save_lanes(self, lanes: NDArray[np.int64]) -> list[tuple[Any, ...]]:
-        rows = self._sim.lanes.physics.rows
-        return [((rows[lane].copy(), self._streams[lane]),) for lane in lanes]
+        rows, scenes = self._sim.lanes.physics.rows, self._sim.lanes.scenes
+        return [((rows[lane].copy(), self._streams[lane], scenes[lane].record),) for lane in lanes]
 
     def _restore_lanes(
         self, lanes: NDArray[np.int64], scene_ids: Sequence[str], records: Sequence[tuple[Any, ...]]
     ) -> None:
-        rows = self._sim.lanes.physics.rows
-        for lane, ((row, _),) in zip(lanes, records, strict=True):
+        rows, held = self._sim.lanes.physics.rows, self._sim.lanes.scenes
+        scenes: dict[int, Scene] = {}
+        for lane, scene_id, ((row, _, record),) in zip(lanes.tolist(), scene_ids, records, strict=True):
             if np.shape(row) != rows[lane].shape:
                 raise SnapshotError(f"lane {lane}: a state row has {rows.shape[1]} numbers here, got {np.shape(row)}")
-        for lane, ((row, stream),) in zip(lanes, records, strict=True):
+            if held[lane].scene_id != scene_id:
+                scenes[lane] = self._sim.remade(record)
+        if scenes:
+            self._sim.lanes.load(np.array(list(scenes), dtype=np.int32), list(scenes.values()))
+        for lane, ((row, stream, _),) in zip(lanes, records, strict=True):
             self._sim.lanes.put_rows(lane, row)
             self._streams[lane] = stream
 

@@ -9,6 +9,7 @@ states, in any process.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -37,6 +38,7 @@ from z1_envs.kitchen.plans.plan import Kitchen, Plan, Planner, Split, Start, uni
 from z1_envs.kitchen.room import add_counter, add_lower_cabinets, add_room
 from z1_envs.kitchen.shapes import VISUAL, box, marker
 from z1_envs.kitchen.styles import STYLES, TEST_STYLES, varied
+from z1_envs.snapshot import SnapshotError
 from z1_envs.tasks import get_task
 
 TIMESTEP = 0.005  # [s] divides the control step of 50 ms exactly; 10 ms drops objects
@@ -106,6 +108,20 @@ class SceneOptions:
 TRAIN = SceneOptions()
 
 
+@dataclass(frozen=True, kw_only=True)
+class SceneRecord:
+    """What `remade_scene` makes a scene of again, in any process; small and picklable.
+
+    seed, redraw: as `make_scene` takes them.
+    """
+
+    scene_id: str
+    task: str
+    options: SceneOptions
+    seed: int
+    redraw: int
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A compiled kitchen and where its episode starts."""
@@ -114,8 +130,13 @@ class Scene:
     start: Start
     instruction: str
     model: mujoco.MjModel
-    scene_id: str
+    record: SceneRecord
     _members: dict[str | tuple[str, ...], NDArray[np.bool_]] = field(default_factory=dict)
+
+    @property
+    def scene_id(self) -> str:
+        """The plan's hash: states of equal ids are interchangeable."""
+        return self.record.scene_id
 
     def geoms(self, prefix: str | tuple[str, ...]) -> NDArray[np.bool_]:
         """Which geoms [ngeom] have names that begin with `prefix`, or with one of several."""
@@ -150,7 +171,30 @@ def make_scene(task: str, seed: int, redraw: int = 0, options: SceneOptions = TR
     kitchen = _draw_kitchen(options, rng)
     plan, start, words = PLANNERS[name](name, kitchen, rng)
     instruction = get_task(name).instruction.format(**words)
-    return Scene(plan, start, instruction, compile_plan(plan), plan.scene_id)
+    record = SceneRecord(scene_id=plan.scene_id, task=name, options=options, seed=seed, redraw=redraw)
+    return Scene(plan, start, instruction, compile_plan(plan), record)
+
+
+def remade_scene(record: Any, task: str, options: SceneOptions) -> Scene:
+    """The scene of `record`, for an env of `task` and `options`.
+
+    Raises SnapshotError where it is no record, is another env's, or makes another scene here.
+    """
+    if not isinstance(record, SceneRecord):
+        raise SnapshotError(f'options={{"scene": …}} takes what get_scene() returned, got {type(record).__name__}')
+    for what, theirs, ours in (("task", record.task, task), ("scene options", record.options, options)):
+        if theirs != ours:
+            raise SnapshotError(
+                f"the scene is of the {what} {theirs}, this env has {ours}: build this env with the same task, split, "
+                "layouts and styles"
+            )
+    scene = make_scene(task, record.seed, record.redraw, options)
+    if scene.scene_id != record.scene_id:
+        raise SnapshotError(
+            f"seed {record.seed} makes scene {scene.scene_id!r} here, the record says {record.scene_id!r}: use the "
+            "version of z1_envs that it was made with"
+        )
+    return scene
 
 
 def compile_plan(plan: Plan) -> mujoco.MjModel:

@@ -148,13 +148,13 @@ class TestOneEnv:
 
 
 class Scripted:
-    """Random chunks [2, 3, 12], another one at each decision."""
+    """Random chunks [B, 3, 12], others at each decision."""
 
     def __init__(self) -> None:
         self._rng = np.random.default_rng(1)
 
     def act(self, observation: dict[str, np.ndarray], /) -> np.ndarray:
-        return self._rng.uniform(-1, 1, (2, 3, ACTION.width)).astype(np.float32)
+        return self._rng.uniform(-1, 1, (len(observation["state"]), 3, ACTION.width)).astype(np.float32)
 
 
 @pytest.mark.robocasa

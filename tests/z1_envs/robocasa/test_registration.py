@@ -22,7 +22,10 @@ def make(**options: Any) -> gym.Env:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_threads": 2}, "backend 'robocasa' has no option 'num_threads': there are backend, obs, .*, assets"),
+        (
+            {"num_threads": 2},
+            "'robocasa' has no option 'num_threads': gymnasium.make_vec has it for backend 'kitchen'; there",
+        ),
         ({"render_mode": "ansi"}, "render_mode must be None or 'rgb_array', got 'ansi'"),
         ({"layout": [1]}, "no option 'layout': did you mean 'layouts'"),
         ({"layouts": ["galley"]}, "RoboCasa's layouts are numbers, got 'galley'; names are for backend='kitchen'"),
