@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # which loads scipy.stats when it is first used: that takes a second
 from numpy.typing import NDArray
 
 from z1_envs.agents import Agent, ask, check_agent, check_infos, reset_agent
@@ -231,17 +232,13 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a rate; (0, 1) without a trial."""
     if trials == 0:
         return 0.0, 1.0
-    from scipy.stats import binomtest  # here, since it takes a quarter of the start of every command
-
-    found = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    found = scipy.stats.binomtest(successes, trials).proportion_ci(0.95, method="wilson")
     return float(found.low), float(found.high)
 
 
 def mcnemar(gained: int, lost: int) -> float:
     """Two-sided p-value of McNemar's exact test on discordant episodes; 1 without any."""
-    from scipy.stats import binomtest
-
-    return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
+    return float(scipy.stats.binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
 
 
 def _differences(one: dict[str, Any], other: dict[str, Any]) -> str:
