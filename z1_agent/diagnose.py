@@ -23,7 +23,7 @@ from z1_agent.policy import Pi05Policy
 from z1_agent.presets import TrainConfig
 from z1_agent.run import open_run
 from z1_agent.signals import EarlyProgress, Probe, Signals, Watched, approach_of, failures_of
-from z1_envs.agents import agent_rows
+from z1_envs.agents import ask
 from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
 from z1_envs.kitchen.scene import SceneOptions
 
@@ -95,10 +95,16 @@ def _watch_wave(envs: KitchenVectorEnv, policy: Pi05Policy, seeds: list[int]) ->
     manipulating, scene = [infos["phase"] == "manipulation"], [envs.lanes.observe(lanes)["scene"]]
     moving = is_trial.copy()
     while moving.any():
-        chunks = policy.act(agent_rows(observation, infos, moving))
-        actions = np.zeros((envs.num_envs, *chunks.shape[1:]), chunks.dtype)
-        actions[moving] = chunks
-        observation, _, _, _, infos = envs.step(actions[:, : policy.config.executed_len], active=moving)
+        actions = ask(
+            policy,
+            observation,
+            infos,
+            moving=moving,
+            first_episode=0,
+            space=envs.single_action_space,
+            chunk_len=policy.config.executed_len,
+        )
+        observation, _, _, _, infos = envs.step(actions, active=moving)
         manipulating.append(infos["phase"] == "manipulation")
         scene.append(envs.lanes.observe(lanes)["scene"])
         moving &= ~envs.finished

@@ -102,13 +102,13 @@ class Run:
     def note_program(self, program: dict[str, Any]) -> None:
         """Adds to config.json's `commits` and `all_versions` what of `program` (see `origin`) the run has not last gone
         on with."""
-        about = self.about()
+        about, added = self.about(), {}
         for name, names in (("commit", "commits"), ("versions", "all_versions")):
             noted = about.get(names, [about[name]])
             if noted[-1] != program[name]:
-                about[names] = [*noted, program[name]]
-        if about != self.about():
-            write_text(self._config, json.dumps(about, indent=1))
+                added[names] = [*noted, program[name]]
+        if added:
+            write_text(self._config, json.dumps(about | added, indent=1))
 
     @property
     def is_readable(self) -> bool:
