@@ -150,10 +150,12 @@ def ablation_jobs(
     with_control: bool,
     command: Sequence[str],
     threads: int | None,
+    sft_folder: Path | None = None,
 ) -> list[Job]:
     """The trainings of `configs` (by name in the manifest) in order, and their controls.
 
-    Of each task and seed the default comes first, and the others wait for it.
+    Of each task and seed the default comes first, and the others wait for it. sft_folder: runs whose SFT the defaults
+    may take over.
     """
     jobs: list[Job] = []
     for name, seed in manifest.in_order():
@@ -169,6 +171,7 @@ def ablation_jobs(
                 command=tuple(command),
                 threads=threads,
                 after=None if variant == DEFAULT else default,
+                sft_folder=sft_folder if variant == DEFAULT else None,
             )
         )
         if variant == DEFAULT and with_control:

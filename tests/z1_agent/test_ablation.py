@@ -26,6 +26,7 @@ from z1_agent.presets import TrainConfig, cpu
 from z1_agent.recipe import Modules, Recipe, RecipeError, check_fixed, keep_recipe, recipe_defaults, with_recipe
 from z1_agent.run import Run, open_run
 from z1_agent.statistics import Estimate
+from z1_agent.taken_over import sft_commit
 from z1_envs.evaluate import Report
 from z1_envs.opengl import RenderError
 
@@ -108,6 +109,16 @@ def test_variants_begin_with_the_default_s_policy(tmp_path: Path, monkeypatch: p
     ]
     assert curves[0] == curves[1]
     assert Run(again.path).eval_rl.read_text() == runs[DEFAULT].eval_rl.read_text()
+
+    # Another ablation takes its SFT over, the default alone: the variants begin with the default's policy anyway.
+    other = begin(tmp_path / "other", configs)
+    taken = ablation_jobs(
+        other, configs, with_control=False, command=["z1", "ablate"], threads=1, sft_folder=manifest.path / "runs"
+    )
+    assert [isinstance(job, TrainJob) and job.sft_folder is not None for job in taken] == [True, False, False, False]
+    assert taken[0].work() == 0
+    assert sft_commit(Run(taken[0].path)) == runs[DEFAULT].about()["commit"]
+    assert Run(taken[0].path).eval_rl.read_text() == runs[DEFAULT].eval_rl.read_text()
 
     rows = {row.variant: row for row in write_ablation(manifest)}
     assert set(rows) == {*wanted, CONTROL}

@@ -19,6 +19,7 @@ from z1_agent.manifest import most_seeds, open_manifest
 from z1_agent.presets import PRESETS, TrainConfig
 from z1_agent.recipe import recipe_defaults, with_recipe
 from z1_agent.suite import run_trainings
+from z1_agent.taken_over import check_sft_folder
 
 _SEEDS = 3
 
@@ -34,7 +35,8 @@ class Ablate:
     iterations: of GRPO; eval_episodes: of each final evaluation; both by default as the preset has them. out:
     directory, by default runs/ablation-PRESET. resume: go on with the ablation in it; further tasks, seeds and factors
     can be added. jobs: trainings at the same time, with one thread each where there are several. threads: of one
-    training's physics, by default all cores.
+    training's physics, by default all cores. sft: folder with runs, such as those of a suite; SFT that one of them has
+    done with the same settings and seed is taken over with its times, instead of done again.
     """
 
     tasks: Positional[tuple[str, ...]]
@@ -48,12 +50,14 @@ class Ablate:
     jobs: int = 1
     threads: int | None = None
     recipe: str | None = None
+    sft: Path | None = None
 
     def prepare(self, argv: Sequence[str]) -> Work:
         """Opens the ablation's directory; the work is its trainings."""
         flags = {"--seeds": self.seeds, "--jobs": self.jobs, "--threads": self.threads}
         for flag, number in (flags | {"--iterations": self.iterations}).items():
             check_at_least_1(flag, number)
+        check_sft_folder(self.sft)
         if not self.tasks:
             raise ValueError("give the tasks to compare on, such as `z1 ablate OpenDrawer TurnOnStove`")
         configs = {}
@@ -66,7 +70,9 @@ class Ablate:
         manifest = open_manifest(out, KIND, self.preset, configs, num_seeds=seeds, command=begun, resume=self.resume)
         threads = self.threads or (1 if self.jobs > 1 else None)
         with_control = CONTROL in self.factors
-        jobs = ablation_jobs(manifest, configs, with_control=with_control, command=begun, threads=threads)
+        jobs = ablation_jobs(
+            manifest, configs, with_control=with_control, command=begun, threads=threads, sft_folder=self.sft
+        )
         stop = StopRequest()
 
         def work() -> int:
