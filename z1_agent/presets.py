@@ -117,7 +117,7 @@ CPU_TASKS = {
     "PnPStoveToCounter": (120, 140, _CARRIED),
     "OpenSingleDoor": (160, 45, _CARRIED),
     "CloseSingleDoor": (120, 15, _MOVED),
-    "OpenDoubleDoor": (300, 25, _CARRIED),
+    "OpenDoubleDoor": (300, 50, _CARRIED),
     "CloseDoubleDoor": (200, 20, _MOVED),
     "OpenDrawer": (120, 8, _MOVED),
     "CloseDrawer": (120, 1, _MOVED),
