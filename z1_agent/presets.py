@@ -115,7 +115,7 @@ CPU_TASKS = {
     "PnPMicrowaveToCounter": (200, 120, _CARRIED),
     "PnPCounterToStove": (120, 120, _CARRIED),
     "PnPStoveToCounter": (120, 140, _CARRIED),
-    "OpenSingleDoor": (160, 45, _MOVED),
+    "OpenSingleDoor": (160, 45, _CARRIED),
     "CloseSingleDoor": (120, 15, _MOVED),
     "OpenDoubleDoor": (300, 50, _CARRIED),
     "CloseDoubleDoor": (200, 20, _MOVED),
