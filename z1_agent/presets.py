@@ -96,7 +96,7 @@ class TrainConfig:
         return self.horizon // self.executed_len // 2
 
 
-# Where something is carried, or two handles are pulled, sampling at 1.2 succeeds half as often as the policy does
+# Where something is carried, or a door's handle is pulled, sampling at 1.2 succeeds half as often as the policy does
 # without noise; and of two steps the random one reaches the action more often than of four.
 _CARRIED = partial(TrainConfig, sde=FlowSDE(num_steps=2, noise=0.3))
 
