@@ -41,14 +41,14 @@ def tasks_of(path: Path) -> tuple[str, ...]:
 
 
 def read_header(path: Path, task: str) -> Header:
-    """What the dataset says of itself; of RoboCasa's own, its episodes of `task`.
+    """What the dataset says of itself; of RoboCasa's own, its episodes of `task` that are not marked as failed.
 
     Raises DemosError for what is no dataset or a broken one, as far as its meta data show.
     """
     if _is_ours(path):
         return lerobot.read_header(path)
     with opened(path) as dataset:
-        indices = _of_task(dataset, task, path)
+        indices, num_attempts = _of_task(dataset, task, path)
         return Header(
             task=task,
             backend=ROBOCASA,
@@ -56,7 +56,7 @@ def read_header(path: Path, task: str) -> Header:
             image_px=dataset.image_px,
             num_episodes=len(indices),
             num_steps=sum(dataset.num_steps[index] for index in indices),
-            num_attempts=len(indices),
+            num_attempts=num_attempts,
             digest=dataset.digest,
         )
 
@@ -64,6 +64,7 @@ def read_header(path: Path, task: str) -> Header:
 def read_demos(path: Path, task: str) -> Demonstrations:
     """The demonstrations of `task`, checked: actions in `layout.ACTION`, states in `layout.STATE`, images upright.
 
+    Episodes that are marked as failed count as attempts alone.
     Decodes an episode at a time; pictures beyond 4 GiB lie in a temporary file, not in memory.
     Raises DemosError with the first of the sentences of `validate`.
     """
@@ -73,7 +74,7 @@ def read_demos(path: Path, task: str) -> Demonstrations:
             raise DemosError(f"{path} shows {demos.task}, this is {task}; give a dataset of that")
         return demos
     with opened(path) as dataset:
-        indices = _of_task(dataset, task, path)
+        indices, num_attempts = _of_task(dataset, task, path)
         episodes = np.repeat(np.arange(len(indices)), [dataset.num_steps[index] for index in indices])
         pictures = _room(path, dataset.image_px, len(episodes))
         states: list[NDArray] = []
@@ -97,7 +98,7 @@ def read_demos(path: Path, task: str) -> Demonstrations:
             observation={**pictures, "state": np.concatenate(states), "instruction": np.array(words, dtype=np.str_)},
             actions=np.concatenate(actions),
             episode=episodes,
-            attempts=len(indices),
+            attempts=num_attempts,
         )
 
 
@@ -145,13 +146,17 @@ def _is_ours(path: Path) -> bool:
     return lerobot.read_json(info).get("codebase_version") not in lerobot_v2.VERSIONS
 
 
-def _of_task(dataset: Dataset, task: str, path: Path) -> list[int]:
-    indices = [index for index, found in enumerate(dataset.tasks) if found == task]
-    if not indices:
+def _of_task(dataset: Dataset, task: str, path: Path) -> tuple[list[int], int]:
+    """Which episodes of `task` can be learned from, and how many there are with those that failed."""
+    attempts = [index for index, found in enumerate(dataset.tasks) if found == task]
+    if not attempts:
         raise DemosError(
             f"{path} shows {' and '.join(sorted(set(dataset.tasks)))}, this is {task}; give a dataset of that"
         )
-    return indices
+    indices = [index for index in attempts if not dataset.failed[index]]
+    if not indices:
+        raise DemosError(f"{path} marks all {len(attempts)} episodes of {task} as failed; give one with successes")
+    return indices, len(attempts)
 
 
 def _picture(episode: Episode, camera: str, px: int, num_steps: int) -> NDArray[np.uint8]:
@@ -203,6 +208,7 @@ class _OwnDataset:
         self.names = tuple(f"episode {index}" for index in range(header.num_episodes))
         self.tasks = (header.task,) * header.num_episodes
         self.num_steps: tuple[int, ...] = tuple((ends - self._starts).tolist())
+        self.failed = (False,) * header.num_episodes  # nothing but successes is written
         self.digest = header.digest
         self.notes: tuple[str, ...] = ()
 
@@ -214,7 +220,7 @@ class _OwnDataset:
             instruction=str(seen["instruction"][steps][0]),
             state=seen["state"][steps],
             actions=self._demos.actions[steps],
-            succeeded=True,  # nothing else is written
+            succeeded=True,
             pictures={key: partial(lambda rows: rows, seen[key][steps]) for key in CAMERAS if key in seen},
         )
 

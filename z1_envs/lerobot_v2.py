@@ -68,6 +68,7 @@ class LeRobotV2Dataset:
         self.names = tuple(f"episode {index}" for index in self._indices)
         self.tasks = tuple(task_of(env_name, words) for words in self._words)
         order = " ".join(part.name for part in self._action.parts)
+        self.failed = (False,) * len(self.names)  # see `episode`: failures are not marked
         self.action_order = f"{order}, says {_MODALITY}"
         self.latches = f"{' and '.join(self._zero_one)} 0/1, read as -1/1" if self._zero_one else "-1/1"
         self.notes: tuple[str, ...] = ()

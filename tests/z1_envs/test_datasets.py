@@ -92,6 +92,33 @@ def test_headers_say_what_is_there(hdf5: Path, v2: Path) -> None:
         assert header.digest == read_header(path, TASK).digest
 
 
+def test_episodes_that_failed_are_not_learned_from(tmp_path: Path) -> None:
+    recorded, path = Recorded(), tmp_path / "demo.hdf5"
+    write_hdf5(path, recorded, failed=[0])
+    demos, header, report = read_demos(path, TASK), read_header(path, TASK), validate(path)
+    assert np.array_equal(demos.actions, np.concatenate(recorded.actions[1:]).astype(np.float32))
+    assert np.array_equal(demos.observation["state"], recorded.states[LENGTHS[0] :])
+    assert demos.episode.tolist() == [0] * LENGTHS[1] + [1] * LENGTHS[2]
+    assert (demos.num_episodes, demos.attempts) == (2, 3)
+    assert (header.num_episodes, header.num_steps, header.num_attempts) == (2, LENGTHS[1] + LENGTHS[2], 3)
+    assert (report.successes, len(report.num_steps), report.problems) == (2, 3, ())
+    assert report.notes == ("1 of 3 episodes are marked as failed: they are left out of what is learned",)
+
+
+def test_a_digest_tells_which_episodes_are_learned_from(tmp_path: Path, hdf5: Path) -> None:
+    digests = {read_header(hdf5, TASK).digest}
+    for failed in (0, 1):
+        write_hdf5(tmp_path / f"{failed}.hdf5", Recorded(), failed=[failed])
+        digests.add(read_header(tmp_path / f"{failed}.hdf5", TASK).digest)
+    assert len(digests) == 3
+
+
+def test_where_no_episode_is_marked_all_are_learned_from(tmp_path: Path) -> None:
+    write_hdf5(tmp_path / "demo.hdf5", Recorded(), failed=range(3))
+    check_recorded(read_demos(tmp_path / "demo.hdf5", TASK), Recorded())
+    assert "no episode is marked as a success: all are taken" in validate(tmp_path / "demo.hdf5").notes[0]
+
+
 def test_other_actions_have_another_digest(tmp_path: Path, hdf5: Path) -> None:
     write_hdf5(tmp_path / "other.hdf5", Recorded(1))
     assert read_header(hdf5, TASK).digest != read_header(tmp_path / "other.hdf5", TASK).digest
@@ -128,7 +155,7 @@ def test_a_report_says_all(hdf5: Path, v2: Path) -> None:
     report = validate(hdf5)
     assert report.problems == report.notes == ()
     assert (report.tasks, report.num_steps, report.fps, report.image_px) == ({TASK: 3}, LENGTHS, 20.0, PX)
-    assert report.successes == 2  # the first episode's last step is not marked
+    assert report.successes == 3
     assert report.instructions == {"open the right drawer": 2, "open the left drawer": 1}
     assert report.action_order.endswith("base_mode, says the robot in env_args; action_dict confirms it")
     actions = np.concatenate(Recorded().actions)
