@@ -154,8 +154,9 @@ class LeRobotV2Dataset:
             raise DemosError(f"{self._folder} lists episodes whose files lack: {names}{more}; copy the dataset again")
 
     def _files(self, index: int) -> list[Path]:
-        videos = [self._path(self._video_path, index, feature) for feature in IMAGES.values()]
-        return [self._path(self._data_path, index), *(videos if self.image_px else [])]
+        images = IMAGES.values() if self.image_px else ()  # without images there may be no template of their paths
+        videos = [self._path(self._video_path, index, feature) for feature in images]
+        return [self._path(self._data_path, index), *videos]
 
     def _path(self, template: str, index: int, feature: str = "") -> Path:
         number = self._indices[index]

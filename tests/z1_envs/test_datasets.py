@@ -446,6 +446,18 @@ def test_a_consistent_order_of_its_own_is_followed_and_told(v2: Path) -> None:
     assert "not that of RoboCasa's own datasets" in validate(v2).notes[0]
 
 
+def test_folders_without_images_need_no_place_for_videos(v2: Path) -> None:
+    def without_images(info: dict[str, Any]) -> None:
+        info["features"] = {name: kind for name, kind in info["features"].items() if "images" not in name}
+        info["video_path"] = None  # as LeRobot writes it then
+
+    change_json("meta/info.json", without_images)(v2)
+    demos = read_demos(v2, TASK)
+    assert demos.observation.keys() == {"state", "instruction"}
+    assert np.array_equal(demos.observation["state"], Recorded().states)
+    assert validate(v2).notes == ("there are no images",)
+
+
 def test_the_env_is_found_in_the_tasks_where_extras_lack(v2: Path) -> None:
     (v2 / "extras/dataset_meta.json").unlink()
     check_recorded(read_demos(v2, TASK), Recorded())
