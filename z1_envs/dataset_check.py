@@ -69,7 +69,7 @@ class DemosReport:
 
 
 def report_on(dataset: Dataset, path: Path, *, look_at_pictures: bool = True) -> DemosReport:
-    """Reads all of `dataset` that can be learned from, one episode in memory at a time."""
+    """Reads all of `dataset` that can be learned from, an episode at a time."""
     problems: list[str] = []
     instructions: Counter[str] = Counter()
     successes: list[bool] = []

@@ -8,9 +8,6 @@ Formats: LeRobot v3.0 folders of `z1 demos` (`lerobot`), LeRobot v2 folders of R
 of RoboCasa v0.2 (`robomimic`).
 """
 
-import math
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -26,10 +23,10 @@ from z1_envs.episodes import ROBOCASA, Dataset, Episode
 from z1_envs.layout import ACTION, CAMERAS
 from z1_envs.lerobot import Header
 from z1_envs.lerobot_v2 import LeRobotV2Dataset
+from z1_envs.picture_room import room_for_pictures
 from z1_envs.robomimic import RobomimicDataset
 
 _HDF5 = (".hdf5", ".h5")
-_IN_MEMORY = 4 * 2**30  # bytes of pictures; more go to a temporary file, and the system holds what is looked at
 
 
 def tasks_of(path: Path) -> tuple[str, ...]:
@@ -65,7 +62,7 @@ def read_demos(path: Path, task: str) -> Demonstrations:
     """The demonstrations of `task`, checked: actions in `layout.ACTION`, states in `layout.STATE`, images upright.
 
     Episodes that are marked as failed count as attempts alone.
-    Decodes an episode at a time; pictures beyond 4 GiB lie in a temporary file, not in memory.
+    Pictures beyond 4 GiB lie in a temporary file, not in memory.
     Raises DemosError with the first of the sentences of `validate`.
     """
     if _is_ours(path):
@@ -76,7 +73,7 @@ def read_demos(path: Path, task: str) -> Demonstrations:
     with opened(path) as dataset:
         indices, num_attempts = _of_task(dataset, task, path)
         episodes = np.repeat(np.arange(len(indices)), [dataset.num_steps[index] for index in indices])
-        pictures = _room(path, dataset.image_px, len(episodes))
+        pictures = room_for_pictures(path, dataset.image_px, len(episodes))
         states: list[NDArray] = []
         actions: list[NDArray] = []
         words: list[str] = []
@@ -103,8 +100,9 @@ def read_demos(path: Path, task: str) -> Demonstrations:
 
 
 def validate(path: Path) -> DemosReport:
-    """What is in the dataset `path`, and all that is wrong with it; one episode is in memory at a time.
+    """What is in the dataset `path`, and all that is wrong with it.
 
+    Of RoboCasa's formats one episode is in memory at a time; one of `z1 demos` is read as `read_demos` does it.
     Raises DemosError where it cannot be opened as any of the formats.
     """
     with opened(path) as dataset:
@@ -166,28 +164,6 @@ def _picture(episode: Episode, camera: str, px: int, num_steps: int) -> NDArray[
             f"{episode.name} has {camera} of shape {list(pictures.shape)}, expected [{num_steps}, {px}, {px}, 3]"
         )
     return pictures
-
-
-def _room(path: Path, px: int, num_steps: int) -> dict[str, NDArray[np.uint8]]:
-    """Arrays for the pictures of all cameras; none without images."""
-    if not px:
-        return {}
-    shape = (num_steps, px, px, 3)
-    num_bytes = len(CAMERAS) * math.prod(shape)
-    if num_bytes <= _IN_MEMORY:
-        return {camera: np.empty(shape, np.uint8) for camera in CAMERAS}
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if num_bytes > free:
-        raise DemosError(
-            f"the pictures of {path} take {num_bytes / 2**30:.0f} GiB, {folder} has {free / 2**30:.0f} GiB free; set "
-            "TMPDIR to a larger disk, or take a dataset of fewer episodes"
-        )
-    places: dict[str, NDArray[np.uint8]] = {}
-    for camera in CAMERAS:
-        with tempfile.TemporaryFile() as file:  # without a name: gone with the last array that looks into it
-            places[camera] = np.memmap(file, np.uint8, "w+", shape=shape)
-    return places
 
 
 class _OwnDataset:

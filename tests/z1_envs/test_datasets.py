@@ -15,7 +15,7 @@ import pytest
 from tests.z1_envs import robocasa_files
 from tests.z1_envs.robocasa_files import LENGTHS, PX, Recorded, write_hdf5, write_json, write_v2
 from tests.z1_envs.test_lerobot import demonstrations
-from z1_envs import datasets
+from z1_envs import picture_room
 from z1_envs.datasets import read_demos, read_header, validate
 from z1_envs.demos import Demonstrations, DemosError
 from z1_envs.episodes import task_of
@@ -124,14 +124,21 @@ def test_other_actions_have_another_digest(tmp_path: Path, hdf5: Path) -> None:
     assert read_header(hdf5, TASK).digest != read_header(tmp_path / "other.hdf5", TASK).digest
 
 
-def test_many_pictures_lie_in_a_file(hdf5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "_IN_MEMORY", 0)
-    demos = read_demos(hdf5, TASK)
-    assert isinstance(demos.observation["image_left"], np.memmap)
+def test_many_pictures_lie_in_a_file(tmp_path: Path, hdf5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_lerobot([demonstrations(pixels=True)], tmp_path / "own")
+    in_memory = read_demos(tmp_path / "own", TASK)
+    monkeypatch.setattr(picture_room, "_IN_MEMORY", 0)
+    demos, own = read_demos(hdf5, TASK), read_demos(tmp_path / "own", TASK)
     check_recorded(demos, Recorded())
+    for key in CAMERAS:
+        assert isinstance(demos.observation[key], np.memmap)
+        assert isinstance(own.observation[key], np.memmap)
+        assert np.array_equal(own.observation[key], in_memory.observation[key])
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(DemosError, match="set TMPDIR to a larger disk"):
         read_demos(hdf5, TASK)
+    with pytest.raises(DemosError, match="set TMPDIR to a larger disk"):
+        validate(tmp_path / "own")
 
 
 def test_v1_s_cabinets_are_told_apart_by_their_words() -> None:
