@@ -26,7 +26,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import CloudpickleWrapper
 from numpy.typing import NDArray
 
-from z1_envs.processes import WorkerDiedError, WorkerError, fate, one_thread, portable
+from z1_envs.processes import WorkerDiedError, WorkerError, fate, one_thread, packed, portable
 from z1_envs.shared_memory import ObservationBlock
 from z1_envs.snapshot import Snapshot, SnapshotRestore
 
@@ -181,12 +181,13 @@ class WorkerLane:
         return description
 
     def send(self, command: str, *arguments: Any) -> None:
-        """Starts a method of `Lane`."""
-        self._pending = (command, arguments)
-        self._number += 1
-        self._unanswered[self._number] = self._pending
+        """Starts a method of `Lane`. Raises what pickling raises; nothing has been started then."""
+        number = self._number + 1
+        message = packed((number, command, arguments), f"lane {self._lane_index}: what {command!r} takes")
+        self._number, self._pending = number, (command, arguments)
+        self._unanswered[number] = self._pending
         with contextlib.suppress(OSError):  # a dead worker shows when its answer is awaited
-            self._connection.send((self._number, command, arguments))
+            self._connection.send_bytes(message)
 
     def receive(self) -> Any:
         """What the method returned. Restarts a worker that died; raises what the method raised."""

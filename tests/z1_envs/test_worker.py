@@ -1,6 +1,7 @@
 """Lanes in processes of their own: the same bits, remote errors, death and recovery, nothing left behind."""
 
 import os
+import pickle
 import runpy
 import signal
 from collections.abc import Iterator
@@ -180,6 +181,20 @@ def test_the_log_of_a_worker_forgets_episodes_of_the_same_scene(nothing_left: No
     finally:
         envs.close()
     assert lengths == [2] * 5  # the seeded reset, and the state that the group's first lane handed out
+
+
+def test_what_cannot_travel_is_refused_and_forgotten(nothing_left: None) -> None:
+    envs = LaneVectorEnv(FakeEnv, num_envs=1, workers=1)
+    chunk = np.full((1, 2), 0.1, dtype=np.float32)
+    try:
+        envs.reset(seed=0)
+        with pytest.raises((AttributeError, TypeError, pickle.PicklingError), match="lambda"):
+            envs.reset(seed=1, options={"note": lambda: 0})
+        envs.step(chunk)
+        os.kill(pid_of(envs, 0), signal.SIGKILL)
+        assert envs.step(chunk)[4]["elapsed"].tolist() == [2]
+    finally:
+        envs.close()
 
 
 def test_an_env_that_cannot_be_built_says_so_and_leaves_nothing(nothing_left: None) -> None:
