@@ -137,6 +137,7 @@ def test_a_worker_that_is_killed_comes_back_exactly(nothing_left: None) -> None:
             envs.step(np.full((2, 2), -1.0))
         assert "in the worker of lane 0" in caught.value.__notes__[0]
         assert "raise RuntimeError" in caught.value.__notes__[0]
+        envs.reset(seed=150)
         # A command that kills every worker is not repeated for ever.
         with pytest.raises(WorkerError, match=r"lane 0 was ended by SIGKILL at 'step', and its successor"):
             envs.step(np.array([[0.0, -0.5], [0.0, 0.0]]))
@@ -190,6 +191,7 @@ def test_what_cannot_travel_is_refused_and_forgotten(nothing_left: None) -> None
         envs.reset(seed=0)
         with pytest.raises((AttributeError, TypeError, pickle.PicklingError), match="lambda"):
             envs.reset(seed=1, options={"note": lambda: 0})
+        envs.reset(seed=0)
         envs.step(chunk)
         os.kill(pid_of(envs, 0), signal.SIGKILL)
         assert envs.step(chunk)[4]["elapsed"].tolist() == [2]
