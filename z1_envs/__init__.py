@@ -31,6 +31,7 @@ Where things are:
     datasets               demonstrations on disk, whoever wrote them; `validate` says what is wrong with them
     episodes               what a dataset of recorded episodes offers
     robomimic, lerobot_v2  RoboCasa's own: v0.2's HDF5 files, v1.0's LeRobot folders
+    picture_room           where pictures lie once they are read
     dataset_check          the faults that are looked for
     opengl, canvas         which OpenGL backend MuJoCo can load here; drawing with it
     kitchen/               the embedded simulator, with scripted experts and their demonstrations

@@ -20,8 +20,9 @@ any Snapshottable Gymnasium env, in process or in worker processes.
 Axes: L lanes, G groups, n the lanes a call concerns, H chunk length, A action shape.
 """
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -63,11 +64,14 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
     A hook gets checked arguments and may fail only for reasons of its own. Rows a hook returns belong to the
     base class; the ones it is given it must not keep.
     A snapshot of another scene than the lane's is refused before any hook runs, but by a subclass that can make that
-    scene again (`_remakes_scenes`).
+    scene again (`_remakes_scenes`). Where stepping or branching fails, some lanes may have moved without a word on
+    where to: all of that call need another state then, but not where the subclass has moved none
+    (`_moves_all_or_none`).
     """
 
     metadata: dict[str, Any] = {"autoreset_mode": gym.vector.AutoresetMode.DISABLED}  # noqa: RUF012 (gymnasium's)
     _remakes_scenes = False
+    _moves_all_or_none = False
 
     def __init__(
         self,
@@ -176,10 +180,12 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
 
         Raises ResetNeeded where a finished lane is asked to move or none is left, ValueError for actions of
         another shape or dtype, not finite, or outside of the space by more than 1e-6. Nothing moves then.
+        Where an env raises, its error comes out, and the lanes that were to move need a reset, restore or branch.
         """
         lanes = self._moving_lanes(active)
         chunks = self._action_check.chunks(actions, lanes)
-        observation, rewards, terminated, truncated, infos = self._step_lanes(chunks, lanes)
+        with self._moving(lanes):
+            observation, rewards, terminated, truncated, infos = self._step_lanes(chunks, lanes)
         self._rows.put(lanes, observation, terminated, truncated, infos)
         all_rewards = np.zeros(self.num_envs)
         all_rewards[lanes] = rewards
@@ -195,8 +201,10 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         index = self._checked_source(source)
         lanes = np.flatnonzero(index != np.arange(self.num_envs))
         if len(lanes) > 0:
+            self._require_known(index[lanes])
             self._check_same_scenes(lanes, index[lanes])
-            self._branch_lanes(lanes, index[lanes])
+            with self._moving(lanes):
+                self._branch_lanes(lanes, index[lanes])
             self._rows.branch(lanes, index[lanes])
         return self._rows.current()
 
@@ -205,6 +213,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         or in another process. Single envs exchange snapshots with a LaneVectorEnv, not with the kitchen's lanes.
         """
         index = self._lane_indices(lanes)
+        self._require_known(index)
         records = self._save_lanes(index)
         return [
             self._rows.snapshot(lane, self.stack, record) for lane, record in zip(index.tolist(), records, strict=True)
@@ -243,6 +252,15 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         except Exception:
             if before is not None:
                 self._restore_lanes(lanes, [self._rows.scene_ids[lane] for lane in lanes], before)
+            raise
+
+    @contextlib.contextmanager
+    def _moving(self, lanes: NDArray[np.int64]) -> Iterator[None]:
+        """Where what is done inside fails, nobody knows where `lanes` are."""
+        try:
+            yield
+        except Exception:
+            self._rows.lost[lanes] |= not self._moves_all_or_none
             raise
 
     # --- Arguments, checked before anything moves ---
@@ -287,6 +305,14 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         if not self._rows.scene_ids:
             raise ResetNeeded("the lanes hold no scene yet: call reset() first")
 
+    def _require_known(self, lanes: NDArray[np.int64]) -> None:
+        lost = np.unique(lanes[self._rows.lost[lanes]])
+        if len(lost) > 0:
+            raise ResetNeeded(
+                f"lanes {lost.tolist()} were to move in a call that failed, and may be anywhere: reset or restore "
+                "them, or branch to them from another lane of their group"
+            )
+
     def _lane_indices(self, lanes: ArrayLike | None) -> NDArray[np.int64]:
         self._require_reset()
         if lanes is None:
@@ -305,6 +331,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
             lanes = np.flatnonzero(~finished)
             if len(lanes) == 0:
                 raise ResetNeeded(f"all {self.num_envs} lanes are finished: reset, restore or branch first")
+            self._require_known(lanes)
             return lanes
         mask = np.asarray(active)
         if mask.dtype != bool or mask.shape != (self.num_envs,):
@@ -316,6 +343,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
             )
         if not mask.any():
             raise ResetNeeded("`active` holds no lane; if all are finished: reset, restore or branch first")
+        self._require_known(np.flatnonzero(mask))
         return np.flatnonzero(mask)
 
     def _checked_source(self, source: ArrayLike) -> NDArray[np.int64]:

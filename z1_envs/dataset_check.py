@@ -25,9 +25,10 @@ _UPRIGHT = 1e-3  # x² + y² of a quaternion that turns about z alone
 class DemosReport:
     """What is in a dataset.
 
-    num_steps: of each episode. successes: episodes that are marked as such, None where nothing says so. ranges: part
-    of action and state → smallest and largest value. instructions: how many episodes have each. problems: sentences
-    that name episode and step; a dataset with any is not read. notes: what is worth knowing.
+    num_steps: of each episode. successes: episodes that are marked as such, None where nothing says so. Of those that
+    are not left out as failed, ranges: part of action and state → smallest and largest value; instructions: how many
+    episodes have each; problems: sentences that name episode and step; a dataset with any is not read. notes: what is
+    worth knowing.
     """
 
     path: str
@@ -68,7 +69,7 @@ class DemosReport:
 
 
 def report_on(dataset: Dataset, path: Path, *, look_at_pictures: bool = True) -> DemosReport:
-    """Reads all of `dataset`, one episode in memory at a time."""
+    """Reads all of `dataset` that can be learned from, an episode at a time."""
     problems: list[str] = []
     instructions: Counter[str] = Counter()
     successes: list[bool] = []
@@ -76,6 +77,9 @@ def report_on(dataset: Dataset, path: Path, *, look_at_pictures: bool = True) ->
     lows = {f"{layout.name}.{part.name}": np.inf for layout in (ACTION, STATE) for part in layout.parts}
     highs = dict.fromkeys(lows, -np.inf)
     for index, num_steps in enumerate(dataset.num_steps):
+        if dataset.failed[index]:
+            successes.append(False)
+            continue
         try:
             episode = dataset.episode(index)
         except DemosError as error:

@@ -8,9 +8,6 @@ Formats: LeRobot v3.0 folders of `z1 demos` (`lerobot`), LeRobot v2 folders of R
 of RoboCasa v0.2 (`robomimic`).
 """
 
-import math
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -26,10 +23,10 @@ from z1_envs.episodes import ROBOCASA, Dataset, Episode
 from z1_envs.layout import ACTION, CAMERAS
 from z1_envs.lerobot import Header
 from z1_envs.lerobot_v2 import LeRobotV2Dataset
+from z1_envs.picture_room import room_for_pictures
 from z1_envs.robomimic import RobomimicDataset
 
 _HDF5 = (".hdf5", ".h5")
-_IN_MEMORY = 4 * 2**30  # bytes of pictures; more go to a temporary file, and the system holds what is looked at
 
 
 def tasks_of(path: Path) -> tuple[str, ...]:
@@ -41,14 +38,14 @@ def tasks_of(path: Path) -> tuple[str, ...]:
 
 
 def read_header(path: Path, task: str) -> Header:
-    """What the dataset says of itself; of RoboCasa's own, its episodes of `task`.
+    """What the dataset says of itself; of RoboCasa's own, its episodes of `task` that are not marked as failed.
 
     Raises DemosError for what is no dataset or a broken one, as far as its meta data show.
     """
     if _is_ours(path):
         return lerobot.read_header(path)
     with opened(path) as dataset:
-        indices = _of_task(dataset, task, path)
+        indices, num_attempts = _of_task(dataset, task, path)
         return Header(
             task=task,
             backend=ROBOCASA,
@@ -56,7 +53,7 @@ def read_header(path: Path, task: str) -> Header:
             image_px=dataset.image_px,
             num_episodes=len(indices),
             num_steps=sum(dataset.num_steps[index] for index in indices),
-            num_attempts=len(indices),
+            num_attempts=num_attempts,
             digest=dataset.digest,
         )
 
@@ -64,7 +61,8 @@ def read_header(path: Path, task: str) -> Header:
 def read_demos(path: Path, task: str) -> Demonstrations:
     """The demonstrations of `task`, checked: actions in `layout.ACTION`, states in `layout.STATE`, images upright.
 
-    Decodes an episode at a time; pictures beyond 4 GiB lie in a temporary file, not in memory.
+    Episodes that are marked as failed count as attempts alone.
+    Pictures beyond 4 GiB lie in a temporary file, not in memory.
     Raises DemosError with the first of the sentences of `validate`.
     """
     if _is_ours(path):
@@ -73,9 +71,9 @@ def read_demos(path: Path, task: str) -> Demonstrations:
             raise DemosError(f"{path} shows {demos.task}, this is {task}; give a dataset of that")
         return demos
     with opened(path) as dataset:
-        indices = _of_task(dataset, task, path)
+        indices, num_attempts = _of_task(dataset, task, path)
         episodes = np.repeat(np.arange(len(indices)), [dataset.num_steps[index] for index in indices])
-        pictures = _room(path, dataset.image_px, len(episodes))
+        pictures = room_for_pictures(path, dataset.image_px, len(episodes))
         states: list[NDArray] = []
         actions: list[NDArray] = []
         words: list[str] = []
@@ -97,13 +95,14 @@ def read_demos(path: Path, task: str) -> Demonstrations:
             observation={**pictures, "state": np.concatenate(states), "instruction": np.array(words, dtype=np.str_)},
             actions=np.concatenate(actions),
             episode=episodes,
-            attempts=len(indices),
+            attempts=num_attempts,
         )
 
 
 def validate(path: Path) -> DemosReport:
-    """What is in the dataset `path`, and all that is wrong with it; one episode is in memory at a time.
+    """What is in the dataset `path`, and all that is wrong with it.
 
+    Of RoboCasa's formats one episode is in memory at a time; one of `z1 demos` is read as `read_demos` does it.
     Raises DemosError where it cannot be opened as any of the formats.
     """
     with opened(path) as dataset:
@@ -145,13 +144,17 @@ def _is_ours(path: Path) -> bool:
     return lerobot.read_json(info).get("codebase_version") not in lerobot_v2.VERSIONS
 
 
-def _of_task(dataset: Dataset, task: str, path: Path) -> list[int]:
-    indices = [index for index, found in enumerate(dataset.tasks) if found == task]
-    if not indices:
+def _of_task(dataset: Dataset, task: str, path: Path) -> tuple[list[int], int]:
+    """Which episodes of `task` can be learned from, and how many there are with those that failed."""
+    attempts = [index for index, found in enumerate(dataset.tasks) if found == task]
+    if not attempts:
         raise DemosError(
             f"{path} shows {' and '.join(sorted(set(dataset.tasks)))}, this is {task}; give a dataset of that"
         )
-    return indices
+    indices = [index for index in attempts if not dataset.failed[index]]
+    if not indices:
+        raise DemosError(f"{path} marks all {len(attempts)} episodes of {task} as failed; give one with successes")
+    return indices, len(attempts)
 
 
 def _picture(episode: Episode, camera: str, px: int, num_steps: int) -> NDArray[np.uint8]:
@@ -161,28 +164,6 @@ def _picture(episode: Episode, camera: str, px: int, num_steps: int) -> NDArray[
             f"{episode.name} has {camera} of shape {list(pictures.shape)}, expected [{num_steps}, {px}, {px}, 3]"
         )
     return pictures
-
-
-def _room(path: Path, px: int, num_steps: int) -> dict[str, NDArray[np.uint8]]:
-    """Arrays for the pictures of all cameras; none without images."""
-    if not px:
-        return {}
-    shape = (num_steps, px, px, 3)
-    num_bytes = len(CAMERAS) * math.prod(shape)
-    if num_bytes <= _IN_MEMORY:
-        return {camera: np.empty(shape, np.uint8) for camera in CAMERAS}
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if num_bytes > free:
-        raise DemosError(
-            f"the pictures of {path} take {num_bytes / 2**30:.0f} GiB, {folder} has {free / 2**30:.0f} GiB free; set "
-            "TMPDIR to a larger disk, or take a dataset of fewer episodes"
-        )
-    places: dict[str, NDArray[np.uint8]] = {}
-    for camera in CAMERAS:
-        with tempfile.TemporaryFile() as file:  # without a name: gone with the last array that looks into it
-            places[camera] = np.memmap(file, np.uint8, "w+", shape=shape)
-    return places
 
 
 class _OwnDataset:
@@ -203,6 +184,7 @@ class _OwnDataset:
         self.names = tuple(f"episode {index}" for index in range(header.num_episodes))
         self.tasks = (header.task,) * header.num_episodes
         self.num_steps: tuple[int, ...] = tuple((ends - self._starts).tolist())
+        self.failed = (False,) * header.num_episodes  # nothing but successes is written
         self.digest = header.digest
         self.notes: tuple[str, ...] = ()
 
@@ -214,7 +196,7 @@ class _OwnDataset:
             instruction=str(seen["instruction"][steps][0]),
             state=seen["state"][steps],
             actions=self._demos.actions[steps],
-            succeeded=True,  # nothing else is written
+            succeeded=True,
             pictures={key: partial(lambda rows: rows, seen[key][steps]) for key in CAMERAS if key in seen},
         )
 

@@ -42,8 +42,9 @@ class Dataset(Protocol):
 
     format: in words. action_order: parts of an action as the file has them, and what says so. latches: the values
     that gripper and base mode have in the file. names: of the episodes, in order. tasks: the task of each of them.
+    failed: which of them are left out of what is learned, because the dataset says that they did not succeed.
     image_px: 0 without images. num_steps: of each episode, as the dataset declares it.
-    digest: equal ones hold the same actions. notes: what a reader should know and is not wrong.
+    digest: equal ones hold the same actions to learn from. notes: what a reader should know and is not wrong.
     """
 
     @property
@@ -66,6 +67,9 @@ class Dataset(Protocol):
 
     @property
     def tasks(self) -> tuple[str, ...]: ...
+
+    @property
+    def failed(self) -> tuple[bool, ...]: ...
 
     @property
     def num_steps(self) -> tuple[int, ...]: ...

@@ -37,6 +37,7 @@ class LaneRows:
         self.num_lanes = num_lanes
         self.terminated = np.zeros(num_lanes, dtype=bool)
         self.truncated = np.zeros(num_lanes, dtype=bool)
+        self.lost = np.zeros(num_lanes, dtype=bool)  # lanes whose rows do not belong to where they are
         self.scene_ids: list[str] = []
         self._observation: dict[str, NDArray] = {}
         self._infos: Infos = {}
@@ -47,12 +48,14 @@ class LaneRows:
         self._infos = {key: _info_column(rows) for key, rows in infos.items()}
         self.terminated = np.zeros(self.num_lanes, dtype=bool)
         self.truncated = np.zeros(self.num_lanes, dtype=bool)
+        self.lost = np.zeros(self.num_lanes, dtype=bool)
         self.scene_ids = list(scene_ids)
 
     def restart(self, lanes: NDArray[np.int64], observation: Observation, infos: Infos, scene_ids: list[str]) -> None:
         """`lanes` [n] anew, none of them finished; the others as they are."""
         unfinished = np.zeros(len(lanes), dtype=bool)
         self.put(lanes, observation, unfinished, unfinished, infos)
+        self.lost[lanes] = False
         for lane, scene_id in zip(lanes.tolist(), scene_ids, strict=True):
             self.scene_ids[lane] = scene_id
 
@@ -83,7 +86,8 @@ class LaneRows:
 
     def branch(self, lanes: NDArray[np.int64], source: NDArray[np.int64]) -> None:
         """Row lanes[k] becomes what row source[k] was before."""
-        for array in (*self._observation.values(), *self._infos.values(), self.terminated, self.truncated):
+        flags = (self.terminated, self.truncated, self.lost)
+        for array in (*self._observation.values(), *self._infos.values(), *flags):
             array[lanes] = array[source]
         origin = [self.scene_ids[other] for other in source]
         for lane, scene_id in zip(lanes, origin, strict=True):
@@ -122,6 +126,7 @@ class LaneRows:
             self._observation[key][lane] = value
         self.terminated[lane] = snapshot.terminated
         self.truncated[lane] = snapshot.truncated
+        self.lost[lane] = False
         self.scene_ids[lane] = snapshot.scene_id
         for key, value in snapshot.info.items():
             self._column(key, info_dtype(value))[lane] = value

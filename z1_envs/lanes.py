@@ -106,13 +106,14 @@ class LaneVectorEnv(BranchVectorEnv):
         index = np.searchsorted(groups, self.group_index[members])  # of each member's group in `groups`
         arguments = {lane: (seeds[k], options) for lane, k in zip(members.tolist(), index.tolist(), strict=True)}
         seeded = seeds[0] is not None
-        # In workers the followers have nothing else to do, and may need this scene anyway.
-        first = members if self._in_workers and seeded else leaders
-        results = self._call("reset", first, [arguments[lane] for lane in first.tolist()])
+        with self._moving(members):
+            # In workers the followers have nothing else to do, and may need this scene anyway.
+            first = members if self._in_workers and seeded else leaders
+            results = self._call("reset", first, [arguments[lane] for lane in first.tolist()])
+            saved = self._call("save", leaders, [()] * len(leaders))
+            following = members % self.group_size > 0
+            self._follow(members[following], [saved[k] for k in index[following]], arguments, seeded)
         starts = [results[k] for k in np.searchsorted(first, leaders)]
-        saved = self._call("save", leaders, [()] * len(leaders))
-        following = members % self.group_size > 0
-        self._follow(members[following], [saved[k] for k in index[following]], arguments, seeded)
         observation = stack_observations([start[0] for start in starts], self.single_observation_space)
         infos = stack_infos([start[1] for start in starts])
         return (

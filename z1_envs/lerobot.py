@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from z1_envs.demos import Demonstrations, DemosError
 from z1_envs.layout import ACTION, CAMERAS, SCENE, STATE, Layout
+from z1_envs.picture_room import room_for_pictures
 
 VERSION, OURS = "v3.0", 1
 FPS = 20  # control steps per second
@@ -100,6 +101,7 @@ def read_header(folder: Path) -> Header:
 def read_lerobot(folder: Path) -> Demonstrations:
     """The demonstrations that `write_lerobot` put into `folder`: all bit for bit, but for images, which are decoded.
 
+    Pictures beyond 4 GiB lie in a temporary file, not in memory.
     Raises DemosError, which says what is missing or wrong.
     """
     header, ours = _open(folder)
@@ -113,7 +115,10 @@ def read_lerobot(folder: Path) -> Demonstrations:
     instructions = np.array(tasks["task"].to_pylist())[np.argsort(tasks["task_index"].to_numpy())]
     observation = {key: columns[name] for key, name in VECTORS.items() if name in columns}
     if header.obs == "pixels":
-        observation |= {key: _pictures(folder, ours, name, header) for key, name in IMAGES.items()}
+        pictures = room_for_pictures(folder, header.image_px, header.num_steps)
+        for key, place in pictures.items():
+            _fill(place, folder, ours, IMAGES[key])
+        observation |= pictures
     observation["instruction"] = instructions[columns["task_index"]]
     return Demonstrations(
         task=header.task,
@@ -234,19 +239,16 @@ def _columns(folder: Path, ours: dict[str, Any], names: list[str]) -> dict[str, 
     return {name: np.concatenate([read_column(file, name) for file in files]) for name in names}
 
 
-def _pictures(folder: Path, ours: dict[str, Any], feature: str, header: Header) -> NDArray[np.uint8]:
-    """All pictures of a camera [N, px, px, 3], in the order of the steps, which is that of the files."""
-    px = header.image_px
-    pictures = np.empty((header.num_steps, px, px, 3), np.uint8)
+def _fill(pictures: NDArray[np.uint8], folder: Path, ours: dict[str, Any], feature: str) -> None:
+    """Reads all pictures of a camera into [N, px, px, 3], in the order of the steps, which is that of the files."""
     num_read = 0
     for name in ours["files"]:
         if not name.startswith(f"videos/{feature}/"):
             continue
-        for picture in decode(folder / name, px):
+        for picture in decode(folder / name, pictures.shape[1]):
             if num_read == len(pictures):
                 raise DemosError(f"{folder} has more than {len(pictures)} pictures in {feature}, one per step")
             pictures[num_read] = picture
             num_read += 1
     if num_read < len(pictures):
         raise DemosError(f"{folder} has {num_read} pictures in {feature}, expected {len(pictures)}, one per step")
-    return pictures

@@ -68,6 +68,7 @@ class LeRobotV2Dataset:
         self.names = tuple(f"episode {index}" for index in self._indices)
         self.tasks = tuple(task_of(env_name, words) for words in self._words)
         order = " ".join(part.name for part in self._action.parts)
+        self.failed = (False,) * len(self.names)  # see `episode`: failures are not marked
         self.action_order = f"{order}, says {_MODALITY}"
         self.latches = f"{' and '.join(self._zero_one)} 0/1, read as -1/1" if self._zero_one else "-1/1"
         self.notes: tuple[str, ...] = ()
@@ -153,8 +154,9 @@ class LeRobotV2Dataset:
             raise DemosError(f"{self._folder} lists episodes whose files lack: {names}{more}; copy the dataset again")
 
     def _files(self, index: int) -> list[Path]:
-        videos = [self._path(self._video_path, index, feature) for feature in IMAGES.values()]
-        return [self._path(self._data_path, index), *(videos if self.image_px else [])]
+        images = IMAGES.values() if self.image_px else ()  # without images there may be no template of their paths
+        videos = [self._path(self._video_path, index, feature) for feature in images]
+        return [self._path(self._data_path, index), *videos]
 
     def _path(self, template: str, index: int, feature: str = "") -> Path:
         number = self._indices[index]

@@ -39,6 +39,8 @@ _SEED_LIMIT = 2**63  # seeds that the env draws itself lie below
 class PoolVectorEnv(BranchVectorEnv):
     """L lanes on W worker processes, each with one env per scene it holds."""
 
+    _moves_all_or_none = True
+
     def __init__(
         self,
         make_env: MakeEnv,

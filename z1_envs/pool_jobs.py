@@ -102,7 +102,7 @@ class WorkerPool:
                 if worker.pending is None:
                     self._give(this, worker)
             busy = {worker.connection: worker for worker in self._workers if worker.pending is not None}
-            for connection in wait(list(busy)):
+            for connection in wait(list(busy)) if busy else ():  # nobody is where the only job cannot be sent
                 self._take(this, busy[connection])  # pyright: ignore[reportArgumentType]
         if this.errors:
             raise this.errors[min(this.errors)]
@@ -147,7 +147,10 @@ class WorkerPool:
         if index is None:
             return
         this.waiting.remove(index)
-        this.given[self._send(worker, this.jobs[index], this.scenes)] = index
+        try:
+            this.given[self._send(worker, this.jobs[index], this.scenes)] = index
+        except Exception as error:  # it cannot be pickled
+            this.fail(index, error)
 
     def _send(self, worker: PoolWorker, job: Job, scenes: Mapping[str, bytes]) -> int:
         """Hands `job` over, with its scene where the worker lacks it; the job's number."""

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 from gymnasium.vector.utils import CloudpickleWrapper
 
-from z1_envs.processes import WorkerDiedError, WorkerError, fate, one_thread, portable
+from z1_envs.processes import WorkerDiedError, WorkerError, fate, one_thread, packed, portable
 from z1_envs.snapshot import SnapshotError, Snapshottable
 from z1_envs.worker import Lane, LaneDescription
 
@@ -114,10 +114,14 @@ class PoolWorker:
         return self._process.pid or 0
 
     def send(self, number: int, job: Job, scene: bytes | None) -> None:
-        """Hands over a job; a worker that is dead shows when its answer is awaited."""
+        """Hands over a job; a worker that is dead shows when its answer is awaited.
+
+        Raises what pickling raises; the worker then still waits for work.
+        """
+        message = packed((number, job, scene), f"{job.label}: what {job.command!r} takes")
         self.pending = number
         with contextlib.suppress(OSError):
-            self._unbroken(lambda: self.connection.send((number, job, scene)))
+            self._unbroken(lambda: self.connection.send_bytes(message))
 
     def receive(self) -> Answer | LaneDescription:
         """The answer to what is pending. Raises WorkerDiedError, and what building the env raised."""

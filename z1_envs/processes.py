@@ -11,6 +11,8 @@ import signal
 import traceback
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
@@ -46,6 +48,18 @@ def portable(error: Exception) -> tuple[Exception, str]:
     except Exception:
         return WorkerError(f"{type(error).__name__}: {error}"), text
     return error, text
+
+
+def packed(message: Any, what: str) -> memoryview:
+    """`message` as `Connection.send_bytes` takes and `recv` reads it.
+
+    Raises what pickling raises, with a note that `what` has to be picklable, before anything is sent.
+    """
+    try:
+        return ForkingPickler.dumps(message)
+    except Exception as error:
+        error.add_note(f"{what} has to be picklable, to be sent to a worker process")
+        raise
 
 
 def fate(process: BaseProcess) -> str:

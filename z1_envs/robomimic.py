@@ -4,7 +4,7 @@ data            attributes env_args (JSON: env_name, env_kwargs with robots, con
 data/demo_n     attributes model_file, ep_meta (JSON with `lang`, the instruction), num_samples
   actions       float64 [n, 12] in the env's own order, which is `layout.ACTION`
   action_dict   rel_pos, rel_rot_axis_angle, gripper: the same again by name, which the order is checked against
-  dones         1 at steps whose state is a success
+  dones         1 at steps whose state is a success; episodes without any are left out, unless all are
   obs           robot0_…: states; robot0_…_image uint8 [n, px, px, 3]
 mask            names of episodes by filter key
 
@@ -81,6 +81,9 @@ class RobomimicDataset:
             for group, name in zip(groups, self.names, strict=True)
         )
         self.tasks = tuple(task_of(env_name, words) for words in self._words)
+        self._marks = tuple(_mark(group) for group in groups)
+        # Where no episode at all is marked, whoever wrote the file marks nothing.
+        self.failed: tuple[bool, ...] = tuple(mark is False and True in self._marks for mark in self._marks)
         self.notes = self._check_lists(data)
         self.digest = self._digest(groups)
 
@@ -111,7 +114,7 @@ class RobomimicDataset:
                 instruction=self._words[index],
                 state=STATE.join(parts),
                 actions=actions,
-                succeeded=bool(np.any(group["dones"][()])) if "dones" in group else None,
+                succeeded=self._marks[index],
                 pictures={key: partial(self._pictures, name, image) for key, image in self._cameras.items()},
             )
 
@@ -159,13 +162,23 @@ class RobomimicDataset:
             lost = sorted({name.decode() for name in masks[mask][()]} - set(self.names), key=_number)
             if lost:
                 raise DemosError(f"{self._path}: mask/{mask} lists {', '.join(lost[:5])}, which data lacks")
-        return () if self._cameras else ("there are no images: it has low-dimensional observations alone",)
+        notes = [] if self._cameras else ["there are no images: it has low-dimensional observations alone"]
+        if any(self.failed):
+            notes.append(
+                f"{sum(self.failed)} of {len(self.failed)} episodes are marked as failed: they are left out of what is "
+                "learned"
+            )
+        elif True not in self._marks:
+            notes.append("no episode is marked as a success: all are taken for one")
+        return tuple(notes)
 
     def _digest(self, groups: list[Any]) -> str:
-        """Of all actions and instructions; pictures count by their size alone, which is quick to have."""
-        found = hashlib.sha256(json.dumps([self.tasks, self._words, self.image_px]).encode())
-        for group in groups:
-            found.update(np.ascontiguousarray(group["actions"][()]).tobytes())
+        """Of actions and instructions to learn from; pictures count by their size alone, which is quick to have."""
+        kept = [index for index, failed in enumerate(self.failed) if not failed]
+        about = ([self.tasks[index] for index in kept], [self._words[index] for index in kept], self.image_px)
+        found = hashlib.sha256(json.dumps(about).encode())
+        for index in kept:
+            found.update(np.ascontiguousarray(groups[index]["actions"][()]).tobytes())
         return found.hexdigest()
 
     @contextmanager
@@ -225,6 +238,11 @@ def _is_absolute(config: Any) -> bool:
     if is_arm and (config.get("control_delta") is False or config.get("input_type") == "absolute"):
         return True
     return any(_is_absolute(entry) for entry in config.values())
+
+
+def _mark(group: Any) -> bool | None:
+    """Whether a step of the episode is marked as a success; None where steps have no marks."""
+    return bool(np.any(group["dones"][()])) if "dones" in group else None
 
 
 def _check_order(where: str, actions: NDArray[np.float32], named: Any) -> None:

@@ -5,7 +5,8 @@ back through shared memory, an exception is raised here with the remote tracebac
 
 A worker that dies (killed, out of memory, a crash in a renderer) is restarted. Its lane is brought back from
 the last state that passed through the pipe, plus the steps since: with exact snapshots and deterministic
-envs that is the same lane, bit for bit. A command that kills its worker twice is not tried again.
+envs that is the same lane, bit for bit. A command that kills its worker twice is not tried again. Of an env
+that changes its scene at resets without a seed, all episodes since the last seeded one are kept and run again.
 
 Commands are numbered and so are their answers: one that nobody waited for, because of a Ctrl-C, is not taken
 for the next command's.
@@ -25,7 +26,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import CloudpickleWrapper
 from numpy.typing import NDArray
 
-from z1_envs.processes import WorkerDiedError, WorkerError, fate, one_thread, portable
+from z1_envs.processes import WorkerDiedError, WorkerError, fate, one_thread, packed, portable
 from z1_envs.shared_memory import ObservationBlock
 from z1_envs.snapshot import Snapshot, SnapshotRestore
 
@@ -151,9 +152,11 @@ class WorkerLane:
         self._block: ObservationBlock | None = None
         self._pending: tuple[str, tuple[Any, ...]] = ("", ())
         self._unanswered: dict[int, tuple[str, tuple[Any, ...]]] = {}
-        # Commands that lead from a fresh env to this moment, and those that lead to its scene.
+        # Commands that lead from a fresh env to this moment, and those that lead to its scene, by the id it had when
+        # a state last passed by (None: none has, since the last seeded reset).
         self._log: list[tuple[str, tuple[Any, ...]]] = []
         self._scene_log: list[tuple[str, tuple[Any, ...]]] = []
+        self._scene_id: str | None = None
         self._start()
 
     @property
@@ -178,12 +181,13 @@ class WorkerLane:
         return description
 
     def send(self, command: str, *arguments: Any) -> None:
-        """Starts a method of `Lane`."""
-        self._pending = (command, arguments)
-        self._number += 1
-        self._unanswered[self._number] = self._pending
+        """Starts a method of `Lane`. Raises what pickling raises; nothing has been started then."""
+        number = self._number + 1
+        message = packed((number, command, arguments), f"lane {self._lane_index}: what {command!r} takes")
+        self._number, self._pending = number, (command, arguments)
+        self._unanswered[number] = self._pending
         with contextlib.suppress(OSError):  # a dead worker shows when its answer is awaited
-            self._connection.send((self._number, command, arguments))
+            self._connection.send_bytes(message)
 
     def receive(self) -> Any:
         """What the method returned. Restarts a worker that died; raises what the method raised."""
@@ -264,18 +268,30 @@ class WorkerLane:
             ) from None
 
     def _remember(self, request: tuple[str, tuple[Any, ...]], result: Any) -> None:
-        """Keeps the log short: a seeded reset or a state that passed by replaces what came before."""
+        """Keeps the log short: a seeded reset or a state that passed by replaces what came before.
+
+        A reset without a seed need not change the scene, and mostly does not; the next state that passes by tells.
+        Where it does, what led to the new scene is kept, an episode more each time.
+        """
         command, arguments = request
-        if command == "reset":
-            seeded = arguments[0] is not None
-            self._log = [request] if seeded else [*self._log, request]
-            self._scene_log = list(self._log)
-        elif command == "step":
+        if command == "reset" and arguments[0] is not None:
+            self._log, self._scene_log, self._scene_id = [request], [request], None
+        elif command == "reset":
+            self._log.append(request)
+            if self._scene_id is None:  # nothing to tell another scene by
+                self._scene_log = list(self._log)
+        elif command in ("step", "draw"):
             self._log.append(request)
         elif command == "save":
-            self._log = [*self._scene_log, ("restore", result)]
+            self._remember_state(*result)
         elif command == "restore" or (command == "restore_if_same_scene" and result):
-            self._log = [*self._scene_log, ("restore", arguments)]
+            self._remember_state(*arguments)
+
+    def _remember_state(self, scene_id: str, states: tuple[Any, ...]) -> None:
+        if self._scene_id not in (None, scene_id):
+            self._scene_log = list(self._log)
+        self._scene_id = scene_id
+        self._log = [*self._scene_log, ("restore", (scene_id, states))]
 
 
 def _serve(connection: Connection, make_env: Callable[[], gym.Env]) -> None:

@@ -305,16 +305,11 @@ class TestWithRoboCasa:
 
     def test_missing_packs_are_listed(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         shutil.copytree(installed().assets, tmp_path / "official")
-        (tmp_path / "official" / "textures" / "wood").mkdir(parents=True)
         assert main(["assets", "check", "--folder", str(tmp_path / "official")]) == 1
         lines = capsys.readouterr().out.splitlines()
-        assert [line.split()[:2] for line in lines[1:5]] == [
-            ["ok", "tex"],
-            ["missing", "fixtures_lw"],
-            ["missing", "objs_objaverse"],
-            ["missing", "objs_lw"],
-        ]
-        assert "robocasa-download-assets -y --type fixtures_lw objs_objaverse objs_lw" in lines[5]
+        names = ["tex", "tex_generative", "fixtures_lw", "objs_objaverse", "objs_lw"]
+        assert [line.split()[:2] for line in lines[1:6]] == [["missing", name] for name in names]
+        assert f"robocasa-download-assets -y --type {' '.join(names)}" in lines[6]
 
     def test_the_doctor_explains_the_official_backend(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(ASSETS_VARIABLE, str(tmp_path))

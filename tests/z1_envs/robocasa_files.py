@@ -1,6 +1,7 @@
 """Small files in the exact layouts of RoboCasa's datasets, as its own scripts write them."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ class Recorded:
         )
 
 
-def write_hdf5(path: Path, recorded: Recorded, *, env: str = "OpenDrawer", images: bool = True) -> None:
+def write_hdf5(
+    path: Path, recorded: Recorded, *, env: str = "OpenDrawer", images: bool = True, failed: Collection[int] = ()
+) -> None:
     """v0.2:scripts/dataset_states_to_obs.py, then utils/robomimic/robomimic_dataset_utils.py: extract_action_dict."""
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
@@ -65,7 +68,7 @@ def write_hdf5(path: Path, recorded: Recorded, *, env: str = "OpenDrawer", image
             group.create_dataset("states", data=np.zeros((len(actions), 7)))
             group.create_dataset("rewards", data=np.zeros(len(actions)))
             dones = np.zeros(len(actions), dtype=int)
-            dones[-1] = index > 0
+            dones[-1] = index not in failed
             group.create_dataset("dones", data=dones)
             for key, values in recorded.obs[index].items():
                 group.create_dataset(f"obs/{key}", data=values, compression="gzip")

@@ -332,6 +332,75 @@ def test_a_restore_that_fails_halfway_is_undone() -> None:
     assert moments(envs) == before
 
 
+class Fragile(FakeEnv):
+    """Fails in the middle of a step that pushes down, and in resets with an option."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        result = super().reset(seed=seed)
+        if options:
+            raise RuntimeError("no such option")
+        return result
+
+    def step(self, action: Any) -> Any:
+        result = super().step(action)
+        if action[1] < -0.9:
+            raise RuntimeError("renderer lost")
+        return result
+
+
+class FragileVectorEnv(FakeVectorEnv):
+    """The same for all lanes at once."""
+
+    def _step_lanes(self, actions: Any, lanes: Any) -> Any:
+        result = super()._step_lanes(actions, lanes)
+        if (actions[..., 1] < -0.9).any():
+            raise RuntimeError("renderer lost")
+        return result
+
+
+FRAGILE: dict[str, Callable[[], BranchVectorEnv]] = {
+    "batched": lambda: FragileVectorEnv(4, 2),
+    "lanes": lambda: LaneVectorEnv(Fragile, num_envs=4, group_size=2),
+}
+
+
+@pytest.mark.parametrize("kind", FRAGILE)
+def test_lanes_of_a_step_that_failed_need_another_state(kind: str) -> None:
+    envs, calm = FRAGILE[kind](), BUILDERS[kind](4, 2)
+    for each in (envs, calm):
+        each.reset(seed=0)
+        drive(each)
+    saved = envs.save([1])
+    actions = np.zeros((4, 2))
+    actions[1, 1] = -1.0
+    with pytest.raises(RuntimeError, match="renderer lost"):
+        envs.step(actions, active=[True, True, False, False])
+    needs = r"lanes \[0, 1\] .*a call that failed.*: reset or restore them, or branch"
+    for ask in (envs.save, lambda: envs.step(np.zeros((4, 2))), lambda: envs.branch([1, 0, 2, 3])):
+        with pytest.raises(ResetNeeded, match=needs):
+            ask()
+    envs.step(np.zeros((4, 2)), active=[False, False, True, True])
+    calm.step(np.zeros((4, 2)), active=[False, False, True, True])
+    envs.restore(saved, [1])
+    with pytest.raises(ResetNeeded, match=r"lanes \[0\] "):
+        envs.save()
+    envs.branch([1, 1, 2, 3])
+    calm.branch([1, 1, 2, 3])
+    assert moments(envs) == moments(calm)
+
+
+def test_lanes_of_a_reset_that_failed_need_another() -> None:
+    envs = LaneVectorEnv(Fragile, num_envs=4, group_size=2)
+    envs.reset(seed=0)
+    second = np.array([False, False, True, True])
+    with pytest.raises(RuntimeError, match="no such option"):
+        envs.reset(options={"reset_mask": second, "colour": "red"})
+    with pytest.raises(ResetNeeded, match=r"lanes \[2, 3\] "):
+        envs.save()
+    envs.reset(options={"reset_mask": second})
+    assert [saved.info["elapsed"] for saved in envs.save()] == [0] * 4
+
+
 def test_lane_and_single_env_exchange_snapshots() -> None:
     envs, single = make_lanes(), SnapshotRestore(FakeEnv())
     envs.reset(seed=0)

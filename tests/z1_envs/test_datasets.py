@@ -15,7 +15,7 @@ import pytest
 from tests.z1_envs import robocasa_files
 from tests.z1_envs.robocasa_files import LENGTHS, PX, Recorded, write_hdf5, write_json, write_v2
 from tests.z1_envs.test_lerobot import demonstrations
-from z1_envs import datasets
+from z1_envs import picture_room
 from z1_envs.datasets import read_demos, read_header, validate
 from z1_envs.demos import Demonstrations, DemosError
 from z1_envs.episodes import task_of
@@ -92,19 +92,53 @@ def test_headers_say_what_is_there(hdf5: Path, v2: Path) -> None:
         assert header.digest == read_header(path, TASK).digest
 
 
+def test_episodes_that_failed_are_not_learned_from(tmp_path: Path) -> None:
+    recorded, path = Recorded(), tmp_path / "demo.hdf5"
+    write_hdf5(path, recorded, failed=[0])
+    demos, header, report = read_demos(path, TASK), read_header(path, TASK), validate(path)
+    assert np.array_equal(demos.actions, np.concatenate(recorded.actions[1:]).astype(np.float32))
+    assert np.array_equal(demos.observation["state"], recorded.states[LENGTHS[0] :])
+    assert demos.episode.tolist() == [0] * LENGTHS[1] + [1] * LENGTHS[2]
+    assert (demos.num_episodes, demos.attempts) == (2, 3)
+    assert (header.num_episodes, header.num_steps, header.num_attempts) == (2, LENGTHS[1] + LENGTHS[2], 3)
+    assert (report.successes, len(report.num_steps), report.problems) == (2, 3, ())
+    assert report.notes == ("1 of 3 episodes are marked as failed: they are left out of what is learned",)
+
+
+def test_a_digest_tells_which_episodes_are_learned_from(tmp_path: Path, hdf5: Path) -> None:
+    digests = {read_header(hdf5, TASK).digest}
+    for failed in (0, 1):
+        write_hdf5(tmp_path / f"{failed}.hdf5", Recorded(), failed=[failed])
+        digests.add(read_header(tmp_path / f"{failed}.hdf5", TASK).digest)
+    assert len(digests) == 3
+
+
+def test_where_no_episode_is_marked_all_are_learned_from(tmp_path: Path) -> None:
+    write_hdf5(tmp_path / "demo.hdf5", Recorded(), failed=range(3))
+    check_recorded(read_demos(tmp_path / "demo.hdf5", TASK), Recorded())
+    assert "no episode is marked as a success: all are taken" in validate(tmp_path / "demo.hdf5").notes[0]
+
+
 def test_other_actions_have_another_digest(tmp_path: Path, hdf5: Path) -> None:
     write_hdf5(tmp_path / "other.hdf5", Recorded(1))
     assert read_header(hdf5, TASK).digest != read_header(tmp_path / "other.hdf5", TASK).digest
 
 
-def test_many_pictures_lie_in_a_file(hdf5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "_IN_MEMORY", 0)
-    demos = read_demos(hdf5, TASK)
-    assert isinstance(demos.observation["image_left"], np.memmap)
+def test_many_pictures_lie_in_a_file(tmp_path: Path, hdf5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_lerobot([demonstrations(pixels=True)], tmp_path / "own")
+    in_memory = read_demos(tmp_path / "own", TASK)
+    monkeypatch.setattr(picture_room, "_IN_MEMORY", 0)
+    demos, own = read_demos(hdf5, TASK), read_demos(tmp_path / "own", TASK)
     check_recorded(demos, Recorded())
+    for key in CAMERAS:
+        assert isinstance(demos.observation[key], np.memmap)
+        assert isinstance(own.observation[key], np.memmap)
+        assert np.array_equal(own.observation[key], in_memory.observation[key])
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(DemosError, match="set TMPDIR to a larger disk"):
         read_demos(hdf5, TASK)
+    with pytest.raises(DemosError, match="set TMPDIR to a larger disk"):
+        validate(tmp_path / "own")
 
 
 def test_v1_s_cabinets_are_told_apart_by_their_words() -> None:
@@ -128,7 +162,7 @@ def test_a_report_says_all(hdf5: Path, v2: Path) -> None:
     report = validate(hdf5)
     assert report.problems == report.notes == ()
     assert (report.tasks, report.num_steps, report.fps, report.image_px) == ({TASK: 3}, LENGTHS, 20.0, PX)
-    assert report.successes == 2  # the first episode's last step is not marked
+    assert report.successes == 3
     assert report.instructions == {"open the right drawer": 2, "open the left drawer": 1}
     assert report.action_order.endswith("base_mode, says the robot in env_args; action_dict confirms it")
     actions = np.concatenate(Recorded().actions)
@@ -417,6 +451,18 @@ def test_a_consistent_order_of_its_own_is_followed_and_told(v2: Path) -> None:
     swapped = np.concatenate(Recorded().actions).astype(np.float32)[:, [3, 4, 5, 0, 1, 2]]
     assert np.array_equal(read_demos(v2, TASK).actions[:, :6], swapped)
     assert "not that of RoboCasa's own datasets" in validate(v2).notes[0]
+
+
+def test_folders_without_images_need_no_place_for_videos(v2: Path) -> None:
+    def without_images(info: dict[str, Any]) -> None:
+        info["features"] = {name: kind for name, kind in info["features"].items() if "images" not in name}
+        info["video_path"] = None  # as LeRobot writes it then
+
+    change_json("meta/info.json", without_images)(v2)
+    demos = read_demos(v2, TASK)
+    assert demos.observation.keys() == {"state", "instruction"}
+    assert np.array_equal(demos.observation["state"], Recorded().states)
+    assert validate(v2).notes == ("there are no images",)
 
 
 def test_the_env_is_found_in_the_tasks_where_extras_lack(v2: Path) -> None:

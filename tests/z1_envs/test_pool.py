@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -371,6 +372,19 @@ def test_an_info_that_cannot_travel_is_an_error_and_no_hang(build: Callable[...,
     pool.reset(seed=0)
     with pytest.raises((AttributeError, TypeError, WorkerError), match="lambda"):
         pool.step(np.zeros((4, 2)))
+
+
+@pytest.mark.timeout(60)
+def test_options_that_cannot_travel_are_refused_and_nobody_waits(build: Callable[..., PoolVectorEnv]) -> None:
+    pool = build()
+    pool.reset(seed=[7, 42])
+    before = moments(pool)
+    with pytest.raises((AttributeError, TypeError, pickle.PicklingError), match="lambda") as caught:
+        pool.reset(seed=1, options={"scene": ("scene-9", 0.1), "note": lambda: 0})
+    assert "group 0: what 'reset' takes has to be picklable" in caught.value.__notes__[0]
+    assert moments(pool) == before
+    assert pool.step(np.zeros((4, 2)))[4]["elapsed"].tolist() == [1, 1, 1, 1]
+    assert pool.reset(seed=50)[1]["elapsed"].tolist() == [0, 0, 0, 0]
 
 
 def test_construction_says_what_is_wrong(build: Callable[..., PoolVectorEnv]) -> None:

@@ -1,6 +1,7 @@
 """Lanes in processes of their own: the same bits, remote errors, death and recovery, nothing left behind."""
 
 import os
+import pickle
 import runpy
 import signal
 from collections.abc import Iterator
@@ -39,6 +40,15 @@ class Unbuildable(FakeEnv):
     def __init__(self) -> None:
         super().__init__()
         raise FileNotFoundError("no kitchen.xml here")
+
+
+class Moving(FakeEnv):
+    """Every reset, also one without a seed, draws another scene; states of other scenes are refused."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.scene_id = f"moving-{self.np_random.integers(2**40)}"
+        return self._observation(), self._info()
 
 
 def limited_touchy() -> gym.Env:
@@ -127,12 +137,66 @@ def test_a_worker_that_is_killed_comes_back_exactly(nothing_left: None) -> None:
             envs.step(np.full((2, 2), -1.0))
         assert "in the worker of lane 0" in caught.value.__notes__[0]
         assert "raise RuntimeError" in caught.value.__notes__[0]
+        envs.reset(seed=150)
         # A command that kills every worker is not repeated for ever.
         with pytest.raises(WorkerError, match=r"lane 0 was ended by SIGKILL at 'step', and its successor"):
             envs.step(np.array([[0.0, -0.5], [0.0, 0.0]]))
     finally:
         envs.close()  # lane 0 has no worker any more
     envs.close()
+
+
+@pytest.mark.parametrize("make", [FakeEnv, Moving])
+def test_a_worker_comes_back_after_resets_without_a_seed(make: type[FakeEnv], nothing_left: None) -> None:
+    chunk = np.full((2, 3, 2), 0.05, dtype=np.float32)
+    calm = LaneVectorEnv(make, num_envs=2)
+    envs = LaneVectorEnv(make, num_envs=2, workers=2)
+    try:
+        for each in (calm, envs):
+            each.reset(seed=0)
+        for episode in range(6):
+            for index in range(3):
+                if episode in (3, 4) and index == episode - 2:
+                    os.kill(pid_of(envs, 0), signal.SIGKILL)
+                want, got = calm.step(chunk), envs.step(chunk)
+                np.testing.assert_array_equal(got[0]["state"], want[0]["state"])
+            mask = {"reset_mask": np.array([True, episode % 2 == 0])}
+            np.testing.assert_array_equal(envs.reset(options=mask)[0]["state"], calm.reset(options=mask)[0]["state"])
+            assert envs.scene_ids == calm.scene_ids
+        assert len(set(calm.scene_ids)) == (1 if make is FakeEnv else 2)
+    finally:
+        envs.close()
+
+
+def test_the_log_of_a_worker_forgets_episodes_of_the_same_scene(nothing_left: None) -> None:
+    envs = LaneVectorEnv(FakeEnv, num_envs=2, workers=2)
+    lane: Any = envs._lanes[0]
+    lengths: list[int] = []
+    try:
+        envs.reset(seed=0)
+        for _ in range(5):
+            for _ in range(4):
+                envs.step(np.full((2, 2), 0.05, dtype=np.float32))
+            envs.reset(options={"reset_mask": np.array([True, True])})
+            lengths.append(len(lane._log))
+    finally:
+        envs.close()
+    assert lengths == [2] * 5  # the seeded reset, and the state that the group's first lane handed out
+
+
+def test_what_cannot_travel_is_refused_and_forgotten(nothing_left: None) -> None:
+    envs = LaneVectorEnv(FakeEnv, num_envs=1, workers=1)
+    chunk = np.full((1, 2), 0.1, dtype=np.float32)
+    try:
+        envs.reset(seed=0)
+        with pytest.raises((AttributeError, TypeError, pickle.PicklingError), match="lambda"):
+            envs.reset(seed=1, options={"note": lambda: 0})
+        envs.reset(seed=0)
+        envs.step(chunk)
+        os.kill(pid_of(envs, 0), signal.SIGKILL)
+        assert envs.step(chunk)[4]["elapsed"].tolist() == [2]
+    finally:
+        envs.close()
 
 
 def test_an_env_that_cannot_be_built_says_so_and_leaves_nothing(nothing_left: None) -> None:

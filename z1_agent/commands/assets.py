@@ -77,7 +77,7 @@ def _report(task: str, folder: Path, found: Installed) -> int:
     if is_stand_in(folder):
         _say("Plain stand-ins, for all tasks; infos and reports say robocasa-stand-in.")
     elif folder.is_dir():
-        missing = missing_packs(folder, found.version)
+        missing = missing_packs(folder, found)
         table = Table(box=None, pad_edge=False, show_header=False)
         for pack in found.version.packs:
             table.add_row(Text("missing", "red") if pack in missing else Text("ok", "green"), str(pack))

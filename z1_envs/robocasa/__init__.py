@@ -9,7 +9,8 @@ mjcf                          model files of boxes and cylinders, as RoboCasa re
 fixture_models object_models  stand-ins for its fixtures and for what stands on them
 package_models                boxes in place of the meshes that v0.2's package lacks
 catalogue                     which kinds, styles, textures and categories RoboCasa asks for
-assets                        which official packs are missing; writing the stand-in pack
+packs                         which official packs are missing, or there in part
+assets                        the folder of assets: what it lacks; writing the stand-in pack
 preflight                     all that is looked at before RoboCasa is imported
 official                      RoboCasa's own env, made as the version wants it
 simulation                    one control step, what is seen and touched, without RoboCasa's observables

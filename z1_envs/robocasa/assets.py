@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from z1_envs.robocasa import packs
 from z1_envs.robocasa.catalogue import (
     FIXTURE_VARIANTS,
     KINDS,
@@ -28,7 +29,7 @@ from z1_envs.robocasa.catalogue import (
 from z1_envs.robocasa.mjcf import STEEL, Colour
 from z1_envs.robocasa.object_models import BY_NAME, BY_NAME_V02, VARIANTS, build_object
 from z1_envs.robocasa.package_models import named_textures, replace_meshes
-from z1_envs.robocasa.versions import ASSETS_VARIABLE, V02, V101, Installed, Pack, Version, installed
+from z1_envs.robocasa.versions import ASSETS_VARIABLE, V02, V101, Installed, Pack, installed
 
 BACKEND = "robocasa"
 STAND_IN_BACKEND = "robocasa-stand-in"
@@ -42,6 +43,7 @@ _COPIED = {
         "fixtures/accessories", "fixtures/fixture_registry/wall_accessory.yaml",
     ),
 }  # fmt: skip
+_LISTS = ("scenes/kitchen_styles", "fixtures/fixture_registry")  # of v1.0.1 the pack has its own
 # RoboCasa and robosuite rewrite paths that contain these (fixture.py:30, kitchen.py:1256, robosuite base.py).
 _UNUSABLE = ("textures/", "models/assets/", "/robosuite/")
 
@@ -56,11 +58,9 @@ def backend_of(folder: Path) -> str:
     return STAND_IN_BACKEND if is_stand_in(folder) else BACKEND
 
 
-def missing_packs(folder: Path, version: Version) -> list[Pack]:
-    """The official packs that `folder` lacks; none for a stand-in pack, which serves all tasks."""
-    if is_stand_in(folder):
-        return []
-    return [pack for pack in version.packs if not any(folder.glob(pack.probe))]
+def missing_packs(folder: Path, found: Installed) -> list[Pack]:
+    """The official packs that `folder` lacks or has in part; none for a stand-in pack, which serves all tasks."""
+    return [] if is_stand_in(folder) else packs.missing_packs(folder, found)
 
 
 def check_assets(task: str, folder: Path, found: Installed) -> None:
@@ -72,19 +72,20 @@ def check_assets(task: str, folder: Path, found: Installed) -> None:
             f"there is no folder of assets {folder}: write plain stand-ins there with: z1 assets stand-in {folder}"
         )
     _check_stand_in(folder, found)
-    own = next((part for part in _COPIED[found.version.name] if not (folder / part).exists()), None)
+    parts = (*_COPIED[found.version.name], *_LISTS)
+    own = next((part for part in parts if not (folder / part).exists()), None)
     if own is not None:
         raise FileNotFoundError(
             f"{folder} lacks {own}, which comes with RoboCasa's package and with no download: "
             f"cp -rn {found.assets}/. {folder}"
         )
-    missing = missing_packs(folder, found.version)
+    missing = missing_packs(folder, found)
     if missing:
         command, gigabytes = found.version.download
         types = "".join(f" {pack.name}" for pack in missing) if command.endswith("--type") else ""
         raise FileNotFoundError(
-            f"{task} needs assets that are not in {folder}: {', '.join(map(str, missing))}; all packs together are "
-            f"about {gigabytes} GB. Download them: {command}{types}; or write plain stand-ins: "
+            f"{task} needs assets of which {folder} has nothing or a part: {', '.join(map(str, missing))}; all packs "
+            f"together are about {gigabytes} GB. Download them: {command}{types}; or write plain stand-ins: "
             f"z1 assets stand-in FOLDER, then export {ASSETS_VARIABLE}=FOLDER"
         )
 

@@ -60,12 +60,14 @@ class SplitRow:
 class Pack:
     """Assets that are downloaded as one archive.
 
-    download: size [MB], None where nobody publishes it. probe: a pattern of what it puts into the folder of assets.
+    download: size [MB], None where nobody publishes it. folder: what it is unpacked to, inside the folder of assets.
+    model: what it puts into the folder of each of its models.
     """
 
     name: str
     download: int | None
-    probe: str
+    folder: str
+    model: str = "model.xml"
 
     def __str__(self) -> str:
         size = "size not published" if self.download is None else f"{self.download} MB"
@@ -158,9 +160,9 @@ V02 = Version(
     robosuite=("1.5.0", "1.5.2"),
     install="pip install robosuite==1.5.1 mujoco==3.2.6 numpy==1.23.5 pyyaml lxml",
     packs=(
-        Pack(name="textures", download=None, probe="textures/*"),
-        Pack(name="fixtures", download=None, probe="fixtures/microwaves/*/visuals"),  # the models come with the package
-        Pack(name="objaverse", download=None, probe="objects/objaverse/*"),
+        Pack(name="textures", download=None, folder="textures"),
+        Pack(name="fixtures", download=None, folder="fixtures", model="visuals"),  # the rest comes with the package
+        Pack(name="objaverse", download=None, folder="objects/objaverse"),
     ),
     download=("python -m robocasa.scripts.download_kitchen_assets", 5),
 )
@@ -222,10 +224,11 @@ V101 = Version(
     install='pip uninstall -y robocasa && pip install -e ".[robocasa]"',
     # Sizes: the archives of May 2026, as mirrors of them list them.
     packs=(
-        Pack(name="tex", download=None, probe="textures/*"),
-        Pack(name="fixtures_lw", download=530, probe="fixtures/microwaves/*"),
-        Pack(name="objs_objaverse", download=None, probe="objects/objaverse/*"),
-        Pack(name="objs_lw", download=792, probe="objects/lightwheel/*"),
+        Pack(name="tex", download=None, folder="textures"),
+        Pack(name="tex_generative", download=None, folder="generative_textures"),  # of all styles but those of "target"
+        Pack(name="fixtures_lw", download=530, folder="fixtures"),
+        Pack(name="objs_objaverse", download=None, folder="objects/objaverse"),
+        Pack(name="objs_lw", download=792, folder="objects/lightwheel"),
     ),
     download=("robocasa-download-assets -y --type", 10),
 )

@@ -4,10 +4,13 @@ Tests state facts of the version that is installed: v1.0.1 in CI, v0.2 where som
 """
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from z1_envs.robocasa import catalogue
 from z1_envs.robocasa.assets import write_stand_in
 from z1_envs.robocasa.versions import V02, Version, installed
 
@@ -37,3 +40,33 @@ def official(tmp_path: Path) -> Path:
     folder = tmp_path / "official"
     shutil.copytree(installed().assets, folder)
     return folder
+
+
+@pytest.fixture
+def downloaded(official: Path, version: Version) -> Path:
+    """The same with an empty file for all that the packs would bring and RoboCasa's lists name."""
+    yaml: Any = pytest.importorskip("yaml")
+    for path in (official / "fixtures" / "fixture_registry").glob("*.yaml"):
+        for key, value in leaves(yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
+            if key == "xml" and value:
+                touch(official / value / ("visuals/body.obj" if version is V02 else "model.xml"))
+            elif key.endswith("texture"):
+                touch(official / value)
+    for category in catalogue.categories(installed().assets):
+        place = official / "objects" / category.folder / "first"
+        touch((place / "lid" if category.is_lid else place) / "model.xml")
+    return official
+
+
+def leaves(tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Key and value of all that is no dictionary."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value)
+        else:
+            yield str(key), value
+
+
+def touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()

@@ -94,17 +94,41 @@ def test_a_stand_in_lacks_nothing_and_says_what_it_is(pack: Path, official: Path
 def test_what_is_missing_is_named_with_its_size_and_the_command(official: Path) -> None:
     found = versions.installed()
     if found.version is V02:
-        words, lacking = (
-            r"fixtures \(size not.*-m robocasa\.scripts\.download_kitchen_assets;",
-            ["fixtures", "objaverse"],
-        )
+        words = r"fixtures \(size not.*-m robocasa\.scripts\.download_kitchen_assets;"
     else:
-        words = r"fixtures_lw \(530 MB\).*-y --type tex fixtures_lw"
-        lacking = ["fixtures_lw", "objs_objaverse", "objs_lw"]
+        words = r"fixtures_lw \(530 MB\).*-y --type tex tex_generative fixtures_lw"
     with pytest.raises(FileNotFoundError, match=rf"OpenDrawer needs .*{words}"):
         assets.check_assets("OpenDrawer", official, found)
-    (official / "textures" / "wood").mkdir(parents=True)
-    assert [pack.name for pack in assets.missing_packs(official, found.version)] == lacking
+    assert assets.missing_packs(official, found) == list(found.version.packs)
+
+
+def test_a_pack_counts_when_all_of_it_is_there(downloaded: Path) -> None:
+    found = versions.installed()
+    assets.check_assets("OpenDrawer", downloaded, found)
+    for pack in found.version.packs:
+        archive = downloaded / f"{pack.folder}.zip"  # what RoboCasa's downloads delete when they have unpacked it
+        archive.touch()
+        assert assets.missing_packs(downloaded, found) == [pack]
+        archive.unlink()
+    assert assets.missing_packs(downloaded, found) == []
+
+
+@pytest.mark.parametrize(
+    ("lacking", "place"),
+    [
+        ("tex", "textures/flat/white.png"),
+        ("tex_generative", "generative_textures/wall/tex058.png"),
+        ("fixtures_lw", "fixtures/microwaves/Microwave053/model.xml"),
+        ("objs_lw", "objects/lightwheel/plant/Plant003/model.xml"),
+        ("objs_lw", "objects/lightwheel/cheese_grater/first/model.xml"),
+        ("objs_objaverse", "objects/objaverse/yogurt/first/model.xml"),
+    ],
+)
+def test_a_file_that_is_missing_tells_of_its_pack(downloaded: Path, version: Version, lacking: str, place: str) -> None:
+    if version is V02:
+        pytest.skip("v1.0.1's names")
+    (downloaded / place).unlink()
+    assert [missing.name for missing in assets.missing_packs(downloaded, versions.installed())] == [lacking]
 
 
 def test_a_folder_that_is_none_of_assets_is_refused(tmp_path: Path) -> None:

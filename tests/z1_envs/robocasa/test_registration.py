@@ -118,22 +118,25 @@ class TestWithRoboCasa:
             RoboCasaEnv("PnPCounterToMicrowave", RoboCasaOptions(assets=pack, layouts=(layout,)))
 
     def test_auto_takes_official_assets_but_never_stand_ins(
-        self,
-        pack: Path,
-        official: Path,
-        version: Version,
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
+        self, pack: Path, downloaded: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setenv(ASSETS_VARIABLE, str(pack))
         with caplog.at_level(logging.INFO, logger="z1_envs"):
             assert registration._choose("auto") == "kitchen"
-            monkeypatch.setenv(ASSETS_VARIABLE, str(official))
-            assert registration._choose("auto") == "kitchen"
-            for probe in version.packs:
-                (official / probe.probe.replace("*", "model")).mkdir(parents=True)
+            monkeypatch.setenv(ASSETS_VARIABLE, str(downloaded))
             assert registration._choose("auto") == "robocasa"
-        stand_in, missing, there = (record.message for record in caplog.records)
+        stand_in, there = (record.message for record in caplog.records)
         assert "plain stand-ins; they are used where backend='robocasa' asks for them" in stand_in
-        assert "needs assets that are not in" in missing
         assert there == "backend 'robocasa': RoboCasa and its official assets are both there"
+
+    def test_auto_takes_the_kitchen_where_a_download_was_interrupted(
+        self, official: Path, version: Version, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setenv(ASSETS_VARIABLE, str(official))
+        for place in ("textures/wood", "generative_textures/wall", "objects/objaverse/apple", "objects/lightwheel/jar"):
+            (official / place).mkdir(parents=True)
+        first = "standard/visuals" if version is V02 else "Microwave011"
+        (official / "fixtures" / "microwaves" / first).mkdir(parents=True)
+        with caplog.at_level(logging.INFO, logger="z1_envs"):
+            assert registration._choose("auto") == "kitchen"
+        assert all(f"{pack.name} (" in caplog.text for pack in version.packs)
