@@ -164,11 +164,27 @@ def test_constant_entries_stay_small():
     state[3], action[11] = 0.7, -1.0
     assert abs(normalizer.state(state)[3]) < 1e-4
     assert abs(normalizer.action(action)[11]) < 1e-4
-    action[11] = 1.0
-    assert normalizer.action(action)[11] == pytest.approx(200.0, rel=1e-3)  # 2 / 0.01: not 2 / 1e-6
     assert not normalizer.action_moves[11]
     assert normalizer.env_action(np.full(12, 0.7))[11] == pytest.approx(-1.0)  # noise on it goes nowhere
     assert normalizer.scene(np.full(6, 1e6)).max() == 10.0
+
+
+def test_rare_deviations_are_no_target():
+    """Entry 11 is 1 in 0.8 % of the steps: too rare to move its quantiles, and 200 widths of its interval away."""
+    normalizer = make_normalizer()
+    usual, rare = np.zeros(12), np.zeros(12)
+    usual[11], rare[11] = -1.0, 1.0
+    assert normalizer.action(rare)[11] == 0
+    assert normalizer.env_action(normalizer.action(rare))[11] == pytest.approx(-1.0)  # what is played in its place
+    rare[11] = -0.992  # within the interval of ±0.01 it stays what it is
+    assert normalizer.action(rare)[11] == pytest.approx(0.8, abs=1e-3)
+    rare[:] = usual
+    rare[0] = 1.3  # entries that move may leave theirs
+    assert normalizer.action(rare)[0] > 1.2
+    # What the entry always is keeps its last bit, not quite 0: results that were published rest on it.
+    quantiles = normalizer.action_q01[11], normalizer.action_q99[11]
+    plain = ((usual[11] - quantiles[0]) / (quantiles[1] - quantiles[0] + 1e-6) * 2 - 1).astype(np.float32)
+    assert normalizer.action(usual)[11] == plain != 0
 
 
 def test_actions_come_back():

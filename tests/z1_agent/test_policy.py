@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from z1_agent.observation import Normalizer
 from z1_agent.pi05 import pi05_nano
 from z1_agent.policy import Pi05Policy
 from z1_agent.tokenizer import NanoTokenizer
@@ -110,6 +111,23 @@ def test_chunk_steps_behind_the_end_do_not_count(nano_policy, observation):
     losses = [policy.loss(batch, a, torch.Generator().manual_seed(0), mask).item() for a in (actions, spoiled)]
     assert losses[0] != policy.loss(batch, spoiled, torch.Generator().manual_seed(0)).item()
     assert losses[0] == losses[1]
+
+
+def test_rare_deviations_of_what_never_reaches_the_env_leave_the_loss_alone(nano_policy, observation):
+    template = nano_policy()
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (500, 12)).astype(np.float32)
+    actions[:, 11] = -1.0
+    moves = Normalizer.fit(rng.normal(size=(500, 16)), actions, rng.normal(size=(500, 6)))
+    policy = Pi05Policy(template.config, moves, NanoTokenizer())
+    batch, chunks = observation(4), actions[:40].reshape(4, 10, 12)
+    rare = chunks.copy()
+    rare[2, 3, 11] = 1.0
+
+    def loss(shown):
+        return policy.loss(batch, shown, torch.Generator().manual_seed(0)).item()
+
+    assert loss(rare) == pytest.approx(loss(chunks), rel=1e-3)
 
 
 def test_imitation_learns_a_rule_of_the_scene(nano_policy, observation):
