@@ -21,11 +21,11 @@ from torch import Tensor
 
 from z1_agent.observation import PUBLISHED_CAMERAS
 from z1_agent.openpi_names import DEAD, LEROBOT_PREFIX, to_openpi
-from z1_agent.paligemma_tokenizer import HUB_REPOSITORY, MAX_TOKENS, PaliGemmaTokenizer
+from z1_agent.paligemma_tokenizer import HUB_REPOSITORY, PaliGemmaTokenizer
 from z1_agent.pi05 import pi05
 from z1_agent.policy import Pi05Policy
 from z1_agent.tensor_file import write_tensors
-from z1_agent.tokenizer import PromptFormat
+from z1_agent.tokenizer import MAX_TOKENS, PromptFormat
 from z1_envs.layout import ACTION, STATE
 from z1_envs.lerobot import IMAGES
 

@@ -1,6 +1,7 @@
 """Normalisation, prompts and tokens."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from z1_agent.images import resize_with_padding
 from z1_agent.observation import Normalizer, ObservationEncoder
 from z1_agent.paligemma_tokenizer import PaliGemmaTokenizer, TokenizerError, hub_tokenizer
 from z1_agent.quantiles import NUM_BINS, RunningQuantiles
-from z1_agent.tokenizer import NanoTokenizer, PromptFormat, prompt, state_bins
+from z1_agent.tokenizer import MAX_TOKENS, NanoTokenizer, PromptFormat, prompt, state_bins
+from z1_envs.tasks import TASKS
 
 DATA = Path(__file__).parents[1] / "data" / "pi05"
 PROMPTS = json.loads((DATA / "prompts.json").read_text())
@@ -212,6 +214,12 @@ def test_instructions_need_one_token_per_word():
         assert len(tokenizer.encode(" " + text)) == len(text.split()) + text.count("."), text
 
 
+def test_no_task_s_prompt_comes_near_the_limit():
+    templates = [re.sub(r"{\w+}", "unheard-of thing", task.instruction) for task in TASKS.values()]
+    _, mask = NanoTokenizer().prompts(templates, np.full((len(templates), 16), 255))
+    assert mask.sum(1).max() < MAX_TOKENS / 2
+
+
 def test_vocabulary_is_fixed():
     # A checkpoint names its vocabulary: changing the words must change the name, and old checkpoints are refused.
     assert (NanoTokenizer.name, NanoTokenizer.vocab_size) == ("nano-dd8a9be1ab3a", 726)
@@ -352,6 +360,13 @@ def test_prompts_that_do_not_fit_are_refused(sentencepiece_file):
     tokenizer = PaliGemmaTokenizer(sentencepiece_file)
     with pytest.raises(ValueError, match=r"takes 205 tokens, at most 200 fit; shorten"):
         tokenizer.prompts(["z" * 203], None)  # each z a token, a beginning and a line break
+    # To the nano vocabulary each is a byte of its own; with them stand four marks, a blank and 16 bins.
+    bins = np.zeros((2, 16), np.int64)
+    with pytest.raises(ValueError, match=r"the prompt of '#{80}…' takes 219 tokens, at most 200 fit; shorten the text"):
+        NanoTokenizer().prompts(["open", "#" * 198], bins)
+    with pytest.raises(ValueError, match="at most 200 fit"):
+        NanoTokenizer().prompts(["#" * 199], None)
+    assert NanoTokenizer().prompts(["#" * 198], None)[1].sum() == 200  # a beginning and a line break
     with pytest.raises(ValueError, match="instruction 0 is ''"):
         tokenizer.prompts([""], None)
 
