@@ -16,8 +16,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.z1_agent.conftest import ordinary_flow
 from tests.z1_agent.sentencepiece_model import train_sentencepiece
-from z1_agent import flow
 from z1_agent.flow import FlowSDE
 from z1_agent.gemma import GemmaConfig
 from z1_agent.lerobot_policy import ExportError, save_pretrained
@@ -163,7 +163,7 @@ def test_lerobot_acts_as_we_do(policy, export, tmp_path):
     with torch.no_grad():
         inputs = policy._read(observation, policy.device)
         prefix = policy.encode(observation)
-        ours = flow.sample_ode(lambda x, t: policy.model.velocity(prefix, x, t), noise, 5)
+        ours = ordinary_flow(lambda x, t: policy.model.velocity(prefix, x, t), noise, 5)
     length = inputs.tokens.shape[1]
     assert torch.equal(theirs["tokens"][:, :length], inputs.tokens)
     assert not theirs["tokens"][:, length:].any()
