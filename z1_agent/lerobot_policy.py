@@ -12,6 +12,7 @@ entries that no demonstration moved keep the network's noise within their 0.02 w
 import json
 import os
 import shutil
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -49,17 +50,18 @@ def save_pretrained(policy: Pi05Policy, path: Path) -> None:
     _check(policy)
     if path.exists():
         raise FileExistsError(f"{path} is there already; give another directory, or remove it")
-    aside = path.with_name(path.name + ".tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=path.parent))
+    aside = own / path.name  # the folder around it is readable for its owner alone
     try:
+        aside.mkdir()
         write_tensors(aside / "model.safetensors", _weights(policy))
         _write_json(aside / "config.json", _config(policy))
         _write_processor(aside, PREPROCESSOR, _input_steps(policy), _statistics(policy))
         _write_processor(aside, POSTPROCESSOR, _output_steps(), _statistics(policy))
         os.rename(aside, path)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def _check(policy: Pi05Policy) -> None:

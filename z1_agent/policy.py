@@ -77,6 +77,9 @@ class PolicyConfig:
         unknown = [camera for camera in self.cameras if camera not in CAMERAS]
         if unknown:
             raise ValueError(f"no camera {', '.join(unknown)}; choose among {', '.join(CAMERAS)}")
+        twice = [camera for index, camera in enumerate(self.cameras) if camera in self.cameras[:index]]
+        if twice:
+            raise ValueError(f"cameras names {', '.join(twice)} more than once; give each camera once")
         if bool(self.cameras) != (self.model.vision is not None):
             raise ValueError(
                 f"cameras is {self.cameras} and model.vision is {self.model.vision}: "

@@ -158,6 +158,9 @@ def test_parts_that_do_not_fit_are_refused(nano_policy):
         replace(config, executed_len=11)
     with pytest.raises(ValueError, match="choose among image_left"):
         replace(config, cameras=("front",))
+    seeing = nano_policy(vision=True).config
+    with pytest.raises(ValueError, match="cameras names image_left more than once; give each camera once"):
+        replace(seeing, cameras=("image_left", "image_wrist", "image_left"))
     with pytest.raises(ValueError, match="vision tower"):
         replace(config, cameras=("image_left",))
     with pytest.raises(ValueError, match="scene_width is 7"):
