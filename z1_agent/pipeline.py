@@ -22,6 +22,7 @@ from z1_agent import checkpoint
 from z1_agent.backends import backend_name, eval_envs, eval_protocol, make_envs
 from z1_agent.checkpoint import TrainerState
 from z1_agent.console import Bar, StopRequest
+from z1_agent.device import place
 from z1_agent.grpo import IterationLog, train_grpo
 from z1_agent.pi05 import pi05_nano
 from z1_agent.policy import Pi05Policy, PolicyConfig
@@ -87,7 +88,7 @@ def _train(training: Training[TrainConfig]) -> dict[str, Any]:
                 if training.config.policy is None:
                     policy = learn_from_demonstrations(training, events)
                 else:
-                    policy = begin_trying(training.config).to(training.config.device)
+                    policy = place(begin_trying(training.config), training.config.device)
                 before = _evaluation(training, policy, EVAL_SFT)
                 policy = _improve_by_trying(training, policy, events)
                 check_fixed(training.config, run)
@@ -122,7 +123,7 @@ def _film(training: Training[TrainConfig]) -> None:
         tree=run.tree_video,
     )
     try:
-        policy = checkpoint.load_policy(run.checkpoint)
+        policy = place(checkpoint.load_policy(run.checkpoint), config.device)
         film_policy(policy, films, obs=config.obs, image_px=config.image_px, backend=config.backend)
     except RenderError as error:
         training.console.print(f"No videos: {error}")
@@ -138,13 +139,13 @@ def learn_from_demonstrations(training: Training[TrainConfig], events: SummaryWr
     """The policy after SFT, gone on with from what the run has. Raises Stopped once a wanted stop is saved."""
     run, config = training.run, training.config
     if checkpoint.exists(run.sft_checkpoint) or _takes_over_sft(training, events):
-        return checkpoint.load_policy(run.sft_checkpoint).to(config.device)
+        return place(checkpoint.load_policy(run.sft_checkpoint), config.device)
     demos = _demonstrations(training)
     policy, resume = new_policy(config, demos), None
     if checkpoint.exists(run.checkpoint):
         saved = checkpoint.load(run.checkpoint)
         policy, resume = saved.policy, saved.trainer
-    policy = policy.to(config.device)
+    policy = place(policy, config.device)
     backend = backend_name(config)
     first = len(resume.values["score"]) if resume is not None else 0
     run.keep_log(lambda line: line["stage"] == DEMONSTRATIONS or line["round"] < first)
@@ -238,7 +239,7 @@ def _improve_by_trying(training: Training[TrainConfig], policy: Pi05Policy, even
     resume: TrainerState | None = None
     saved = checkpoint.load(run.checkpoint) if checkpoint.exists(run.checkpoint) else None
     if saved is not None and saved.trainer is not None and saved.trainer.values["stage"] == "grpo":
-        policy, resume = saved.policy.to(config.device), saved.trainer
+        policy, resume = place(saved.policy, config.device), saved.trainer
     first = 0 if resume is None else resume.values["iteration"] + 1
     run.keep_log(lambda line: line["stage"] != RL or line["iteration"] < first)
     lanes = config.grpo.num_groups * config.grpo.group_size
