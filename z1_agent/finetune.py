@@ -54,7 +54,7 @@ def read_material(config: FineTuneConfig, *, goes_on: bool = False) -> Material:
         return Material(None, learned, held_out)
     policy = begin_fine_tuning(config, learned, seed=stream_seed(config.seed, "weights"))
     first = np.arange(1)
-    policy.encode(take(learned.observation, first))  # prompts and pictures that do not fit are found before the run
+    policy.check(take(learned.observation, first))  # prompts and pictures that do not fit are found before the run
     return Material(policy, learned, held_out)
 
 

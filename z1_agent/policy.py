@@ -152,6 +152,10 @@ class Pi05Policy(nn.Module):
         """Seed the noise that `act` starts from."""
         self._act_noise.manual_seed(seed)
 
+    def check(self, observation: Observation) -> None:
+        """Raises ValueError where a part of `observation` does not fit, such as a long prompt; without the network."""
+        self._read(observation, self.device)
+
     def encode(self, observation: Observation) -> Prefix:
         """The prefix of B observations, in the autograd graph where the vision-language model trains."""
         inputs = self._read(observation, self.device)
