@@ -100,8 +100,7 @@ def _learn(training: Training[FineTuneConfig], material: Material, events: Summa
     run, config = training.run, training.config
     policy, resume = material.policy, None
     if checkpoint.exists(run.checkpoint):
-        saved = checkpoint.load(run.checkpoint)
-        policy, resume = saved.policy, saved.trainer
+        policy, resume = checkpoint.load_policy(run.checkpoint), checkpoint.load_trainer(run.checkpoint)
     assert policy is not None, "the material of a run that has saved no policy brings one"
     policy = place(policy, config.device)
     first = 0 if resume is None else len(resume.values["score"])

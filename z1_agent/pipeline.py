@@ -143,8 +143,7 @@ def learn_from_demonstrations(training: Training[TrainConfig], events: SummaryWr
     demos = _demonstrations(training)
     policy, resume = new_policy(config, demos), None
     if checkpoint.exists(run.checkpoint):
-        saved = checkpoint.load(run.checkpoint)
-        policy, resume = saved.policy, saved.trainer
+        policy, resume = checkpoint.load_policy(run.checkpoint), checkpoint.load_trainer(run.checkpoint)
     policy = place(policy, config.device)
     backend = backend_name(config)
     first = len(resume.values["score"]) if resume is not None else 0
@@ -237,9 +236,9 @@ def new_policy(config: TrainConfig, demos: Demonstrations) -> Pi05Policy:
 def _improve_by_trying(training: Training[TrainConfig], policy: Pi05Policy, events: SummaryWriter) -> Pi05Policy:
     run, config = training.run, training.config
     resume: TrainerState | None = None
-    saved = checkpoint.load(run.checkpoint) if checkpoint.exists(run.checkpoint) else None
-    if saved is not None and saved.trainer is not None and saved.trainer.values["stage"] == "grpo":
-        policy, resume = place(saved.policy, config.device), saved.trainer
+    if _tries(run):
+        policy = place(checkpoint.load_policy(run.checkpoint), config.device)
+        resume = checkpoint.load_trainer(run.checkpoint)
     first = 0 if resume is None else resume.values["iteration"] + 1
     run.keep_log(lambda line: line["stage"] != RL or line["iteration"] < first)
     lanes = config.grpo.num_groups * config.grpo.group_size
@@ -269,6 +268,11 @@ def _improve_by_trying(training: Training[TrainConfig], policy: Pi05Policy, even
     envs.close()
     training.stop.check()
     return policy
+
+
+def _tries(run: Run) -> bool:
+    """Whether GRPO has begun, so that its policy is the one to go on with."""
+    return checkpoint.exists(run.checkpoint) and checkpoint.read_counters(run.checkpoint).get("stage") == "grpo"
 
 
 def _return_freed_memory() -> None:

@@ -205,8 +205,7 @@ def test_without_held_out_episodes_the_last_round_is_kept(place: Path, tmp_path:
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["episodes"], result["held_out_episodes"], result["best_round"]) == (4, 0, 1)
     assert result["held_out_loss"] is None
-    trainer = checkpoint.load(tmp_path / "run" / "checkpoint").trainer
-    assert trainer is not None
+    trainer = checkpoint.load_trainer(tmp_path / "run" / "checkpoint")
     kept = load_file(tmp_path / "run" / "sft" / "model.safetensors")
     averaged = [name for name in trainer.tensors if name.startswith("average.")]
     assert averaged

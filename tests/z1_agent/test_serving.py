@@ -50,7 +50,7 @@ def served(policy: Pi05Policy) -> Iterator[int]:
     """The port of a server of `policy`, which is gone afterwards."""
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    loaded = Checkpoint(policy=policy, task="OpenDrawer", backend="kitchen", trainer=None)
+    loaded = Checkpoint(policy=policy, task="OpenDrawer", backend="kitchen")
     server = PolicyServer(policy, describe(loaded), listening)
     thread = threading.Thread(target=server.run)
     thread.start()
