@@ -85,10 +85,8 @@ def _train(training: Training[TrainConfig]) -> dict[str, Any]:
             warn_of_other_programs(training)
             keep_recipe(training.config, run)
             with SummaryWriter(run.events) as events:
-                if training.config.policy is None:
-                    policy = learn_from_demonstrations(training, events)
-                else:
-                    policy = place(begin_trying(training.config), training.config.device)
+                # Where GRPO goes on, it reads a policy of its own, beside which a first one would fill the memory.
+                policy = None if run.eval_sft.exists() and _tries(run) else _first_policy(training, events)
                 before = _evaluation(training, policy, EVAL_SFT)
                 policy = _improve_by_trying(training, policy, events)
                 check_fixed(training.config, run)
@@ -99,6 +97,13 @@ def _train(training: Training[TrainConfig]) -> dict[str, Any]:
             _film(training)
             write_report(run)
     return json.loads(run.result.read_text(encoding="utf-8"))
+
+
+def _first_policy(training: Training[TrainConfig], events: SummaryWriter) -> Pi05Policy:
+    """The one that GRPO is to improve: after SFT, or the given one."""
+    if training.config.policy is None:
+        return learn_from_demonstrations(training, events)
+    return place(begin_trying(training.config), training.config.device)
 
 
 def warn_of_other_programs(training: Training[Any]) -> None:
@@ -233,12 +238,14 @@ def new_policy(config: TrainConfig, demos: Demonstrations) -> Pi05Policy:
     return fresh_policy(parts, statistics(demos, with_scene=not sees), seed=stream_seed(config.seed, "weights"))
 
 
-def _improve_by_trying(training: Training[TrainConfig], policy: Pi05Policy, events: SummaryWriter) -> Pi05Policy:
+def _improve_by_trying(training: Training[TrainConfig], policy: Pi05Policy | None, events: SummaryWriter) -> Pi05Policy:
+    """The policy after GRPO. policy: to begin with, not looked at where the run has one to go on with."""
     run, config = training.run, training.config
     resume: TrainerState | None = None
     if _tries(run):
         policy = place(checkpoint.load_policy(run.checkpoint), config.device)
         resume = checkpoint.load_trainer(run.checkpoint)
+    assert policy is not None, "a run that has not begun GRPO brings its first policy"
     first = 0 if resume is None else resume.values["iteration"] + 1
     run.keep_log(lambda line: line["stage"] != RL or line["iteration"] < first)
     lanes = config.grpo.num_groups * config.grpo.group_size
@@ -287,11 +294,13 @@ def _live(log: IterationLog, success: float, env_steps: int) -> str:
     return f"success {success:.0%}  {counts}"
 
 
-def _evaluation(training: Training[TrainConfig], policy: Pi05Policy, stage: str) -> Report:
+def _evaluation(training: Training[TrainConfig], policy: Pi05Policy | None, stage: str) -> Report:
+    """The report of `stage`, made where it is not there yet. policy: not looked at where it is."""
     run, config = training.run, training.config
     file = run.eval_sft if stage == EVAL_SFT else run.eval_rl
     if file.exists():
         return Report.from_json(file.read_text(encoding="utf-8"))
+    assert policy is not None, "a stage without a report brings a policy to evaluate"
     run.keep_log(lambda line: line["stage"] != stage)  # of an evaluation whose report was lost
     training.clock.lap()
     envs = eval_envs(config, training.num_threads, config.eval_episodes)
