@@ -14,6 +14,7 @@ lora          low-rank adapters: a small change beside frozen weights
 flow          Flow-SDE and flow matching, pure functions of a velocity field
 sampler       sampling made fast: a loop that compiles, CUDA graphs
 policy        Policy protocol; Pi05Policy = observation + pi05 + flow
+device        where a network computes: device, threads
 tree          RolloutTree: decisions as arrays, parents before children
 schedules     where lanes part: plans of splits, and how they change over a training
 rollout       growing a tree in a branching vector env

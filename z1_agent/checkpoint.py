@@ -59,12 +59,11 @@ class TrainerState:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A loaded checkpoint. task and backend: what the policy was trained on. trainer: None where none was saved."""
+    """A loaded checkpoint. task and backend: what the policy was trained on."""
 
     policy: Pi05Policy
     task: str
     backend: str
-    trainer: TrainerState | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,28 +91,38 @@ def save(path: Path, policy: Pi05Policy, *, task: str, backend: str, trainer: Tr
     aside = _sibling(path, ".tmp")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    tensors = {MODEL_FILE: policy.model.state_dict()}
-    if trainer is not None:
-        tensors[TRAINER_FILE] = dict(trainer.tensors)
-    for name, content in tensors.items():
-        _write_tensors(aside / name, content)
-    if policy.tokenizer.content is not None:
-        _write_synced(aside / TOKENIZER_FILE, policy.tokenizer.content)
-    manifest = _describe(policy) | {
-        "task": task,
-        "backend": backend,
-        "trainer": None if trainer is None else dict(trainer.values),
-        "files": {file.name: _sha256(file) for file in sorted(aside.iterdir())},
-    }
-    _write_synced(aside / MANIFEST_FILE, json.dumps(manifest, indent=1, allow_nan=False).encode())
-    _swap(aside, path)
+    try:
+        tensors = {MODEL_FILE: policy.model.state_dict()}
+        if trainer is not None:
+            tensors[TRAINER_FILE] = dict(trainer.tensors)
+        for name, content in tensors.items():
+            write_tensors(aside / name, content)
+        if policy.tokenizer.content is not None:
+            _write_synced(aside / TOKENIZER_FILE, policy.tokenizer.content)
+        manifest = _describe(policy) | {
+            "task": task,
+            "backend": backend,
+            "trainer": None if trainer is None else dict(trainer.values),
+            "files": {file.name: _sha256(file) for file in sorted(aside.iterdir())},
+        }
+        _write_synced(aside / MANIFEST_FILE, json.dumps(manifest, indent=1, allow_nan=False).encode())
+        _swap(aside, path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def whole(path: Path) -> Path:
+    """Where the checkpoint `path` is to be read: between the two renames of a save only `.old` is there.
+
+    Whoever reads leaves it so, or the save, which may be another process's, would fail.
+    """
+    path = Path(path)
+    return path if path.exists() or not _sibling(path, ".old").exists() else _sibling(path, ".old")
 
 
 def exists(path: Path) -> bool:
-    """Whether there is a checkpoint at `path`. One whose replacement was interrupted is put back first."""
-    path = Path(path)
-    _finish_interrupted(path)
-    return path.exists()
+    """Whether there is a checkpoint at `path`."""
+    return whole(path).exists()
 
 
 def read_config(path: Path) -> PolicyConfig:
@@ -121,8 +130,7 @@ def read_config(path: Path) -> PolicyConfig:
 
     Raises CheckpointError where there is no manifest that this program reads.
     """
-    path = Path(path)
-    _finish_interrupted(path)
+    path = whole(path)
     try:
         return _policy_config(_read_manifest(path)["policy"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -131,10 +139,16 @@ def read_config(path: Path) -> PolicyConfig:
 
 def read_task(path: Path) -> str:
     """The task that the policy of the checkpoint `path` was trained on; raises as `read_config`."""
-    task = _read_manifest(Path(path)).get("task")
+    path = whole(path)
+    task = _read_manifest(path).get("task")
     if not isinstance(task, str):
-        raise CheckpointError(f"{Path(path) / MANIFEST_FILE} names no task; take another checkpoint")
+        raise CheckpointError(f"{path / MANIFEST_FILE} names no task; take another checkpoint")
     return task
+
+
+def read_counters(path: Path) -> Mapping[str, Any]:
+    """The trainer's `values` in the checkpoint `path`, none where none were saved; raises as `read_config`."""
+    return _read_manifest(whole(path)).get("trainer") or {}
 
 
 def load(path: Path, *, data: DataFormat | None = None) -> Checkpoint:
@@ -145,12 +159,12 @@ def load(path: Path, *, data: DataFormat | None = None) -> Checkpoint:
     Raises CheckpointError where it is missing, damaged, foreign, of another format, or made for other layouts, other
     cameras, another prompt or another tokenizer.
     """
-    path = Path(path)
-    _finish_interrupted(path)
+    path = whole(path)
     manifest = _read_manifest(path)
     for name, digest in manifest["files"].items():
-        _check_file(path / name, digest)
-    tensors = {name: _read_tensors(path / name) for name in manifest["files"] if name != TOKENIZER_FILE}
+        if name != TRAINER_FILE:  # twice the size of what learns, for nobody but `load_trainer`
+            _check_file(path / name, digest)
+    tensors = _read_tensors(path / MODEL_FILE)
     try:
         config = _policy_config(manifest["policy"])
         _check_fits(path, manifest, DataFormat.of(config))
@@ -160,11 +174,8 @@ def load(path: Path, *, data: DataFormat | None = None) -> Checkpoint:
         tokenizer = _tokenizer(path, manifest)
         with torch.device("meta"):  # the weights come from the file: drawing fresh ones would be wasted
             policy = Pi05Policy(config, Normalizer(**statistics), tokenizer)
-        policy.model.load_state_dict(tensors[MODEL_FILE], assign=True)
-        trainer = None
-        if manifest["trainer"] is not None:
-            trainer = TrainerState(tensors=tensors[TRAINER_FILE], values=manifest["trainer"])
-        return Checkpoint(policy=policy, task=manifest["task"], backend=manifest["backend"], trainer=trainer)
+        policy.model.load_state_dict(tensors, assign=True)
+        return Checkpoint(policy=policy, task=manifest["task"], backend=manifest["backend"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path / MANIFEST_FILE} is damaged: {error!r}; take another checkpoint") from error
     except RuntimeError as error:
@@ -176,6 +187,21 @@ def load(path: Path, *, data: DataFormat | None = None) -> Checkpoint:
 def load_policy(path: Path) -> Pi05Policy:
     """The policy of the checkpoint `path`; see `load`."""
     return load(path).policy
+
+
+def load_trainer(path: Path) -> TrainerState:
+    """What was saved with the policy of the checkpoint `path` to go on from, on the CPU.
+
+    Raises CheckpointError where nothing was, or it is damaged.
+    """
+    path = whole(path)
+    manifest = _read_manifest(path)
+    if TRAINER_FILE not in manifest["files"]:
+        raise CheckpointError(
+            f"{path} holds a policy alone, without what a training needs to go on; give the checkpoint of a run"
+        )
+    _check_file(path / TRAINER_FILE, manifest["files"][TRAINER_FILE])
+    return TrainerState(tensors=_read_tensors(path / TRAINER_FILE), values=manifest["trainer"])
 
 
 def optimizer_tensors(optimizer: torch.optim.AdamW, model: nn.Module) -> dict[str, Tensor]:
@@ -341,10 +367,6 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file} is not a safetensors file: {error}; take another checkpoint") from error
 
 
-def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    write_tensors(file, tensors)
-
-
 def _write_synced(file: Path, content: bytes) -> None:
     with file.open("wb") as target:
         target.write(content)
@@ -358,8 +380,8 @@ def _sha256(file: Path) -> str:
 
 
 def _swap(aside: Path, path: Path) -> None:
-    # A directory that is not empty cannot be renamed over. Between the two renames only `.old` is there: whoever comes
-    # next puts it back (`_finish_interrupted`).
+    # A directory that is not empty cannot be renamed over. Between the two renames only `.old` is there, which readers
+    # take (`whole`); where this process ends there, the next save puts it back (`_finish_interrupted`).
     old = _sibling(path, ".old")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():

@@ -62,7 +62,7 @@ Command = Train | Suite | Diagnose | Ablate | Sft | Eval | Record | Demos | Serv
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `z1` with `argv` (the process's own, where None); returns the exit code."""
-    torch.set_num_threads(1)  # networks this small are faster so, and the physics has the other cores
+    torch.set_num_threads(1)  # small networks are faster so, and the physics has the other cores; see device.place
     words = list(sys.argv[1:] if argv is None else argv)
     if words in ([], ["-h"], ["--help"]):
         print(_overview())

@@ -15,6 +15,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from z1_agent import checkpoint
 from z1_agent.console import Bar
 from z1_agent.dataset import learned_on, read_finite, split_episodes
+from z1_agent.device import place
 from z1_agent.observation import take
 from z1_agent.pipeline import Training, plot, stream_seed, warn_of_other_programs
 from z1_agent.policy import Pi05Policy
@@ -53,7 +54,7 @@ def read_material(config: FineTuneConfig, *, goes_on: bool = False) -> Material:
         return Material(None, learned, held_out)
     policy = begin_fine_tuning(config, learned, seed=stream_seed(config.seed, "weights"))
     first = np.arange(1)
-    policy.encode(take(learned.observation, first))  # prompts and pictures that do not fit are found before the run
+    policy.check(take(learned.observation, first))  # prompts and pictures that do not fit are found before the run
     return Material(policy, learned, held_out)
 
 
@@ -99,10 +100,9 @@ def _learn(training: Training[FineTuneConfig], material: Material, events: Summa
     run, config = training.run, training.config
     policy, resume = material.policy, None
     if checkpoint.exists(run.checkpoint):
-        saved = checkpoint.load(run.checkpoint)
-        policy, resume = saved.policy, saved.trainer
+        policy, resume = checkpoint.load_policy(run.checkpoint), checkpoint.load_trainer(run.checkpoint)
     assert policy is not None, "the material of a run that has saved no policy brings one"
-    policy = policy.to(config.device)
+    policy = place(policy, config.device)
     first = 0 if resume is None else len(resume.values["score"])
     run.keep_log(lambda line: line["stage"] == SFT and line["round"] < first)
     _record_data(training, material)

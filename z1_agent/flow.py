@@ -15,7 +15,6 @@ Sources: Flow-GRPO, arXiv 2505.05470; πRL, arXiv 2510.25889.
 Axes: B batch, K denoising steps, H chunk length, A action width. A path is [B, K+1, H, A], noise first.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,15 +78,6 @@ def _coefficients(sde: FlowSDE, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     t = grid[index].view(-1, 1, 1)
     delta = t - grid[index + 1].view(-1, 1, 1)
     return t, delta, sde.noise * (t / (1 - torch.where(t == 1, grid[1], t))).sqrt()
-
-
-def sample_ode(velocity: Velocity, noise: Tensor, num_steps: int) -> Tensor:
-    """The end [B, H, A] of the ordinary flow from `noise` [B, H, A]: `num_steps` Euler steps."""
-    grid = time_grid(num_steps, noise.device)
-    x = noise
-    for t, following in itertools.pairwise(grid):
-        x = x - (t - following) * velocity(x, t[None])
-    return x
 
 
 def draw_index(sde: FlowSDE, batch: int, generator: torch.Generator) -> Tensor:

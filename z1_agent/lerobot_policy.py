@@ -12,6 +12,7 @@ entries that no demonstration moved keep the network's noise within their 0.02 w
 import json
 import os
 import shutil
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,11 @@ from torch import Tensor
 
 from z1_agent.observation import PUBLISHED_CAMERAS
 from z1_agent.openpi_names import DEAD, LEROBOT_PREFIX, to_openpi
-from z1_agent.paligemma_tokenizer import HUB_REPOSITORY, MAX_TOKENS, PaliGemmaTokenizer
+from z1_agent.paligemma_tokenizer import HUB_REPOSITORY, PaliGemmaTokenizer
 from z1_agent.pi05 import pi05
 from z1_agent.policy import Pi05Policy
 from z1_agent.tensor_file import write_tensors
-from z1_agent.tokenizer import PromptFormat
+from z1_agent.tokenizer import MAX_TOKENS, PromptFormat
 from z1_envs.layout import ACTION, STATE
 from z1_envs.lerobot import IMAGES
 
@@ -49,17 +50,18 @@ def save_pretrained(policy: Pi05Policy, path: Path) -> None:
     _check(policy)
     if path.exists():
         raise FileExistsError(f"{path} is there already; give another directory, or remove it")
-    aside = path.with_name(path.name + ".tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=path.parent))
+    aside = own / path.name  # the folder around it is readable for its owner alone
     try:
+        aside.mkdir()
         write_tensors(aside / "model.safetensors", _weights(policy))
         _write_json(aside / "config.json", _config(policy))
         _write_processor(aside, PREPROCESSOR, _input_steps(policy), _statistics(policy))
         _write_processor(aside, POSTPROCESSOR, _output_steps(), _statistics(policy))
         os.rename(aside, path)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def _check(policy: Pi05Policy) -> None:

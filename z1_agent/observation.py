@@ -36,9 +36,9 @@ PUBLISHED_CAMERAS = {
     "right_wrist_0_rgb": "image_right",
 }
 
-# The formula divides by q99 - q01. Where the data hardly move, the interval is widened around its middle
-# to these widths, so that a rare deviation stays a small number: a hundredth of the range of an action, 2 cm
-# or 1° of a state.
+# The formula divides by q99 - q01. Where the data hardly move, the interval is widened around its middle to these
+# widths: a hundredth of the range of an action, 2 cm or 1° of a state. A rare deviation may still be 200 there;
+# in an action, whose entry is then not played either, it is no target (`Normalizer.action`).
 _MIN_ACTION_RANGE, _MIN_STATE_RANGE, _MIN_SCENE_STD = 0.02, 0.02, 0.01
 _SCENE_LIMIT = 10.0
 
@@ -140,8 +140,12 @@ class Normalizer:
         return _normalise(state, self.state_q01, self.state_q99)
 
     def action(self, action: NDArray) -> NDArray:
-        """Action [..., 12] of the env → model space, mostly in [-1, 1]."""
-        return _normalise(action, self.action_q01, self.action_q99)
+        """Action [..., 12] of the env → model space, mostly in [-1, 1].
+
+        What an entry that hardly moves does outside of its interval becomes the 0 that `env_action` plays there.
+        """
+        normalised = _normalise(action, self.action_q01, self.action_q99)
+        return np.where(self.action_moves | (np.abs(normalised) <= 1), normalised, np.float32(0))
 
     def env_action(self, action: NDArray) -> NDArray:
         """Action [..., 12] in model space → the env's, clipped to [-1, 1]; the inverse of `action` in the

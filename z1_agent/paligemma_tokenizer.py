@@ -13,9 +13,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from numpy.typing import NDArray
 from sentencepiece import SentencePieceProcessor
 
-from z1_agent.tokenizer import check_instructions, clean, padded, prompt
+from z1_agent.tokenizer import check_instructions, check_lengths, clean, padded, prompt
 
-MAX_TOKENS = 200  # π0.5 was trained with prompts of at most so many
 HUB_REPOSITORY, HUB_FILE = "google/paligemma-3b-pt-224", "tokenizer.model"
 PREFIX = "paligemma-"
 _PAD = 0
@@ -31,7 +30,7 @@ class PaliGemmaTokenizer:
     Raises TokenizerError where the file is missing, is no SentencePiece model, or has no mark for a prompt's beginning.
     """
 
-    def __init__(self, file: Path, max_tokens: int = MAX_TOKENS) -> None:
+    def __init__(self, file: Path) -> None:
         try:
             content = Path(file).read_bytes()
             self._model = SentencePieceProcessor(model_proto=content)
@@ -44,13 +43,11 @@ class PaliGemmaTokenizer:
         self.content: bytes | None = content
         self.name = PREFIX + hashlib.sha256(content).hexdigest()[:12]
         self.vocab_size: int = self._model.vocab_size()
-        self.max_tokens = max_tokens
 
     def prompts(self, instructions: Sequence[str], bins: NDArray | None) -> tuple[NDArray, NDArray]:
         """See `Tokenizer`.
 
-        Raises ValueError for an instruction that is empty, and for a prompt longer than `max_tokens`: cut, it would
-        lose its end, where π0.5 is told that actions follow.
+        Raises ValueError for an instruction that is empty, and for a prompt longer than MAX_TOKENS.
         """
         check_instructions(instructions)
         if bins is None:
@@ -60,11 +57,7 @@ class PaliGemmaTokenizer:
         else:
             texts = [prompt(text, row) for text, row in zip(instructions, bins, strict=True)]
             rows = self._model.encode(texts, add_bos=True)
-        for text, row in zip(instructions, rows, strict=True):
-            if len(row) > self.max_tokens:
-                raise ValueError(
-                    f"the prompt of {text!r} takes {len(row)} tokens, at most {self.max_tokens} fit; shorten the text"
-                )
+        check_lengths(instructions, [len(row) for row in rows])
         return padded(rows, _PAD)
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -22,6 +22,7 @@ from z1_agent import checkpoint
 from z1_agent.backends import backend_name, eval_envs, eval_protocol, make_envs
 from z1_agent.checkpoint import TrainerState
 from z1_agent.console import Bar, StopRequest
+from z1_agent.device import place
 from z1_agent.grpo import IterationLog, train_grpo
 from z1_agent.pi05 import pi05_nano
 from z1_agent.policy import Pi05Policy, PolicyConfig
@@ -84,10 +85,8 @@ def _train(training: Training[TrainConfig]) -> dict[str, Any]:
             warn_of_other_programs(training)
             keep_recipe(training.config, run)
             with SummaryWriter(run.events) as events:
-                if training.config.policy is None:
-                    policy = learn_from_demonstrations(training, events)
-                else:
-                    policy = begin_trying(training.config).to(training.config.device)
+                # Where GRPO goes on, it reads a policy of its own, beside which a first one would fill the memory.
+                policy = None if run.eval_sft.exists() and _tries(run) else _first_policy(training, events)
                 before = _evaluation(training, policy, EVAL_SFT)
                 policy = _improve_by_trying(training, policy, events)
                 check_fixed(training.config, run)
@@ -98,6 +97,13 @@ def _train(training: Training[TrainConfig]) -> dict[str, Any]:
             _film(training)
             write_report(run)
     return json.loads(run.result.read_text(encoding="utf-8"))
+
+
+def _first_policy(training: Training[TrainConfig], events: SummaryWriter) -> Pi05Policy:
+    """The one that GRPO is to improve: after SFT, or the given one."""
+    if training.config.policy is None:
+        return learn_from_demonstrations(training, events)
+    return place(begin_trying(training.config), training.config.device)
 
 
 def warn_of_other_programs(training: Training[Any]) -> None:
@@ -122,7 +128,7 @@ def _film(training: Training[TrainConfig]) -> None:
         tree=run.tree_video,
     )
     try:
-        policy = checkpoint.load_policy(run.checkpoint)
+        policy = place(checkpoint.load_policy(run.checkpoint), config.device)
         film_policy(policy, films, obs=config.obs, image_px=config.image_px, backend=config.backend)
     except RenderError as error:
         training.console.print(f"No videos: {error}")
@@ -138,13 +144,12 @@ def learn_from_demonstrations(training: Training[TrainConfig], events: SummaryWr
     """The policy after SFT, gone on with from what the run has. Raises Stopped once a wanted stop is saved."""
     run, config = training.run, training.config
     if checkpoint.exists(run.sft_checkpoint) or _takes_over_sft(training, events):
-        return checkpoint.load_policy(run.sft_checkpoint).to(config.device)
+        return place(checkpoint.load_policy(run.sft_checkpoint), config.device)
     demos = _demonstrations(training)
     policy, resume = new_policy(config, demos), None
     if checkpoint.exists(run.checkpoint):
-        saved = checkpoint.load(run.checkpoint)
-        policy, resume = saved.policy, saved.trainer
-    policy = policy.to(config.device)
+        policy, resume = checkpoint.load_policy(run.checkpoint), checkpoint.load_trainer(run.checkpoint)
+    policy = place(policy, config.device)
     backend = backend_name(config)
     first = len(resume.values["score"]) if resume is not None else 0
     run.keep_log(lambda line: line["stage"] == DEMONSTRATIONS or line["round"] < first)
@@ -233,12 +238,14 @@ def new_policy(config: TrainConfig, demos: Demonstrations) -> Pi05Policy:
     return fresh_policy(parts, statistics(demos, with_scene=not sees), seed=stream_seed(config.seed, "weights"))
 
 
-def _improve_by_trying(training: Training[TrainConfig], policy: Pi05Policy, events: SummaryWriter) -> Pi05Policy:
+def _improve_by_trying(training: Training[TrainConfig], policy: Pi05Policy | None, events: SummaryWriter) -> Pi05Policy:
+    """The policy after GRPO. policy: to begin with, not looked at where the run has one to go on with."""
     run, config = training.run, training.config
     resume: TrainerState | None = None
-    saved = checkpoint.load(run.checkpoint) if checkpoint.exists(run.checkpoint) else None
-    if saved is not None and saved.trainer is not None and saved.trainer.values["stage"] == "grpo":
-        policy, resume = saved.policy.to(config.device), saved.trainer
+    if _tries(run):
+        policy = place(checkpoint.load_policy(run.checkpoint), config.device)
+        resume = checkpoint.load_trainer(run.checkpoint)
+    assert policy is not None, "a run that has not begun GRPO brings its first policy"
     first = 0 if resume is None else resume.values["iteration"] + 1
     run.keep_log(lambda line: line["stage"] != RL or line["iteration"] < first)
     lanes = config.grpo.num_groups * config.grpo.group_size
@@ -270,6 +277,11 @@ def _improve_by_trying(training: Training[TrainConfig], policy: Pi05Policy, even
     return policy
 
 
+def _tries(run: Run) -> bool:
+    """Whether GRPO has begun, so that its policy is the one to go on with."""
+    return checkpoint.exists(run.checkpoint) and checkpoint.read_counters(run.checkpoint).get("stage") == "grpo"
+
+
 def _return_freed_memory() -> None:
     """Batches of ever different sizes leave holes that glibc keeps: a run would grow from 0.9 to 1.9 GB."""
     if sys.platform == "linux" and hasattr(_LIBC, "malloc_trim"):  # musl has none
@@ -282,11 +294,13 @@ def _live(log: IterationLog, success: float, env_steps: int) -> str:
     return f"success {success:.0%}  {counts}"
 
 
-def _evaluation(training: Training[TrainConfig], policy: Pi05Policy, stage: str) -> Report:
+def _evaluation(training: Training[TrainConfig], policy: Pi05Policy | None, stage: str) -> Report:
+    """The report of `stage`, made where it is not there yet. policy: not looked at where it is."""
     run, config = training.run, training.config
     file = run.eval_sft if stage == EVAL_SFT else run.eval_rl
     if file.exists():
         return Report.from_json(file.read_text(encoding="utf-8"))
+    assert policy is not None, "a stage without a report brings a policy to evaluate"
     run.keep_log(lambda line: line["stage"] != stage)  # of an evaluation whose report was lost
     training.clock.lap()
     envs = eval_envs(config, training.num_threads, config.eval_episodes)

@@ -77,6 +77,9 @@ class PolicyConfig:
         unknown = [camera for camera in self.cameras if camera not in CAMERAS]
         if unknown:
             raise ValueError(f"no camera {', '.join(unknown)}; choose among {', '.join(CAMERAS)}")
+        twice = [camera for index, camera in enumerate(self.cameras) if camera in self.cameras[:index]]
+        if twice:
+            raise ValueError(f"cameras names {', '.join(twice)} more than once; give each camera once")
         if bool(self.cameras) != (self.model.vision is not None):
             raise ValueError(
                 f"cameras is {self.cameras} and model.vision is {self.model.vision}: "
@@ -148,6 +151,10 @@ class Pi05Policy(nn.Module):
     def reset(self, seed: int) -> None:
         """Seed the noise that `act` starts from."""
         self._act_noise.manual_seed(seed)
+
+    def check(self, observation: Observation) -> None:
+        """Raises ValueError where a part of `observation` does not fit, such as a long prompt; without the network."""
+        self._read(observation, self.device)
 
     def encode(self, observation: Observation) -> Prefix:
         """The prefix of B observations, in the autograd graph where the vision-language model trains."""

@@ -5,7 +5,8 @@ serve a bfloat16 computation, and frozen weights may be stored in bfloat16. Adam
 change only those below 2^-9; on float32 masters it changes all.
 
 Small parts stay in float32, as in the published π0.5: norms, the time condition and its modulations, the projections
-of actions, patches and positions. What the likelihood is made of is rounded as little as possible.
+of actions, patches and positions. What the likelihood is made of is rounded as little as possible. On a GPU patches go
+through cuDNN, which rounds more unless told otherwise: see `device.place`.
 """
 
 from typing import Literal, get_args

@@ -54,7 +54,7 @@ def load_pretrained(
     Raises PretrainedError where there is nothing, where files are pickled or damaged, where tensors are missing,
     unexpected or misshaped (all are named), and where the tokenizer is not the one of the weights.
     """
-    if not TEXT_TOKENS <= tokenizer.vocab_size <= config.model.vocab_size and config.model.vocab_size >= TEXT_TOKENS:
+    if tokenizer.vocab_size < TEXT_TOKENS <= config.model.vocab_size:
         raise PretrainedError(
             f"tokenizer {tokenizer.name} has {tokenizer.vocab_size} tokens, the weights were trained with PaliGemma's "
             f"of {TEXT_TOKENS} to {config.model.vocab_size}: another one's ids mean other words; give PaliGemma's "

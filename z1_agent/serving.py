@@ -49,6 +49,7 @@ from z1_envs.layout import ACTION, CAMERAS, SCENE, STATES
 # connection is closed with websocket's own code for that, 1009.
 MAX_MESSAGE, MAX_READ = 16 * 2**20, 64 * 2**20  # [bytes]
 _MAX_SENTENCE = 1000  # characters
+_RETRY = 1.0  # [s] until a connection that could not be accepted is tried again
 _WAKE = 0.5  # [s] a Ctrl-C that comes just before a wait without end would be lost
 _NAMES = {key: name for keys in (Z1_KEYS, OPENPI_KEYS) for name, key in keys.items()}
 
@@ -151,6 +152,24 @@ def _kind(value: Any) -> str:
     return f"{type(value).__name__} of {len(value)}" if isinstance(value, list) else type(value).__name__
 
 
+class Listening(socket.socket):
+    """A listening socket that outlives what goes wrong with one connection: a client that left before it was accepted,
+    or no file descriptor left. websockets takes any error for the end of the server.
+    """
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As socket's; raises OSError once this socket is closed."""
+        while True:
+            try:
+                return super().accept()
+            except OSError as error:
+                if self.fileno() < 0:
+                    raise
+                if not isinstance(error, TimeoutError):  # that one only lets it look whether the socket is closed
+                    print(f"z1: a connection could not be accepted ({error.strerror}); trying again", file=sys.stderr)
+                    time.sleep(_RETRY)
+
+
 @dataclass(frozen=True)
 class _Decision:
     """actions: float32 [E, 12]. waited, thought: until the policy was free, and at work [s]."""
@@ -166,8 +185,9 @@ class PolicyServer:
     Web pages are turned away (requests with an Origin), so that a browser on this machine cannot be made to ask.
     """
 
-    def __init__(self, policy: Pi05Policy, metadata: Mapping[str, Any], listening: socket.socket) -> None:
+    def __init__(self, policy: Pi05Policy, metadata: Mapping[str, Any], listening: Listening) -> None:
         self._policy = policy
+        self._is_stopped = False
         self._metadata = pack(dict(metadata))
         self._busy = threading.Lock()  # a policy draws its noise from one generator
         self._connections: set[ServerConnection] = set()
@@ -183,17 +203,23 @@ class PolicyServer:
         )
 
     def run(self) -> None:
-        """Serves until `stop` or Ctrl-C, which closes all connections first."""
+        """Serves until `stop` or Ctrl-C, which closes all connections first.
+
+        Raises RuntimeError where it ends by itself.
+        """
         serving = threading.Thread(target=self._server.serve_forever, daemon=True)
         serving.start()
         try:
             while serving.is_alive():
                 serving.join(_WAKE)
+            if not self._is_stopped:
+                raise RuntimeError("the server takes no connections any more; what it said before tells why")
         finally:
             self.stop()
 
     def stop(self) -> None:
         """Ends `run`, from another thread. Clients see their connection closed as "going away"."""
+        self._is_stopped = True
         self._server.shutdown()
         for connection in list(self._connections):
             connection.close(1001)
@@ -248,7 +274,7 @@ def _health(connection: ServerConnection, request: Request) -> Response | None:
     return None
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> Listening:
     """A listening socket; port 0 is any that is free.
 
     Raises ValueError where that address cannot be had.
@@ -257,7 +283,9 @@ def listen(host: str, port: int) -> socket.socket:
         raise ValueError(f"--port must lie in 0..65535, got {port}")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family)
+        listening = Listening(fileno=socket.create_server(address[:2], family=family).detach())
+        listening.settimeout(_WAKE)
+        return listening
     except (socket.gaierror, UnicodeError) as error:
         raise ValueError(f"--host {host!r} is no address: {error}; give 127.0.0.1, or one of this machine's") from error
     except OSError as error:

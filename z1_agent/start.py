@@ -119,6 +119,11 @@ def with_policy(config: TrainConfig) -> TrainConfig:
         raise CheckpointError(
             f"{path} predicts chunks of {length} actions, chunk_len is {config.chunk_len}; add --chunk-len {length}"
         )
+    px = config.image_px if found.model.vision is None else found.model.vision.image_px
+    if px != config.image_px:
+        raise CheckpointError(
+            f"{path} reads images of {px} px, image_px is {config.image_px}; add --image-px {px}, or leave it out"
+        )
     if config.demos is not None:
         raise CheckpointError("--policy takes the place of demonstrations and SFT: leave out --demos, or run z1 sft")
     return dataclasses.replace(config, policy=str(path), policy_digest=source.digest())

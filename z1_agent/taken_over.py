@@ -43,7 +43,7 @@ def take_over_sft(folder: Path, run: Run, config: TrainConfig) -> Run | None:
     # The policy comes last, and whole: without it SFT is done again, and drops the lines.
     aside = run.path / "sft.tmp"
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(found.sft_checkpoint, aside)
+    shutil.copytree(checkpoint.whole(found.sft_checkpoint), aside)
     aside.rename(run.sft_checkpoint)
     return found
 

@@ -17,7 +17,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_TOKENS = 200  # π0.5 was trained with prompts of at most so many
 NUM_BINS = 256
+_SHOWN = 80  # characters of an instruction that a refusal repeats
 _BIN_EDGES = np.linspace(-1, 1, NUM_BINS + 1)[:-1]
 
 
@@ -56,6 +58,18 @@ def check_instructions(instructions: Sequence[str]) -> None:
             raise ValueError(f"instruction {index} is {text!r}; say in words what to do")
 
 
+def check_lengths(instructions: Sequence[str], lengths: Sequence[int]) -> None:
+    """Raises ValueError where a prompt has more than MAX_TOKENS of its `lengths` [tokens]: cut, it would lose its end,
+    where the policy is told that actions follow; as it is, it would keep all others waiting.
+    """
+    for text, length in zip(instructions, lengths, strict=True):
+        if length > MAX_TOKENS:
+            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+            raise ValueError(
+                f"the prompt of {shown!r} takes {length} tokens, at most {MAX_TOKENS} fit; shorten the text"
+            )
+
+
 class Tokenizer(Protocol):
     """Prompts to token ids. `name` identifies the vocabulary: equal names give equal ids.
 
@@ -72,7 +86,7 @@ class Tokenizer(Protocol):
         """Ids int64 [B, T] and mask bool [B, T] of B prompts, T the longest; bins int64 [B, S], None for
         `PromptFormat.TEXT`.
 
-        Raises ValueError for instructions that are empty.
+        Raises ValueError for instructions that are empty, and for prompts longer than MAX_TOKENS.
         """
         ...
 
@@ -133,9 +147,12 @@ class NanoTokenizer:
         """See `Tokenizer`; the same ids as `encode(prompt(...))`, without writing the numbers out."""
         check_instructions(instructions)
         if bins is None:
-            return padded([(_BOS, *_encode(f"{clean(text)}\n")) for text in instructions], _PAD)
+            rows = [(_BOS, *_encode(f"{clean(text)}\n")) for text in instructions]
+            check_lengths(instructions, [len(row) for row in rows])
+            return padded(rows, _PAD)
         heads = [(_BOS, _TASK, *_encode(f" {clean(text)}"), _STATE) for text in instructions]
         lengths = np.array([len(head) for head in heads]) + bins.shape[1] + 1
+        check_lengths(instructions, lengths.tolist())
         ids = np.full((len(heads), lengths.max()), _PAD)
         for row, head, row_bins, length in zip(ids, heads, bins + _FIRST_BIN, lengths, strict=True):
             row[: len(head)] = head

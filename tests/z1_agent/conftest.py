@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from z1_agent.flow import FlowSDE
+from z1_agent.flow import NO_STEP, FlowSDE, Velocity, walk
 from z1_agent.gemma import GemmaConfig
 from z1_agent.observation import Normalizer
 from z1_agent.openpi_names import from_openpi
@@ -85,6 +85,12 @@ def _gemma(sizes) -> GemmaConfig:
         num_kv_heads=sizes["num_kv_heads"],
         head_width=sizes["head_dim"],
     )
+
+
+def ordinary_flow(velocity: Velocity, noise: Tensor, num_steps: int) -> Tensor:
+    """Where the flow without random steps takes `noise` [B, H, A]."""
+    nobody, no_draws = torch.full((len(noise),), NO_STEP), torch.zeros_like(noise)[None]
+    return walk(FlowSDE(num_steps=num_steps), velocity, noise, nobody, no_draws)[:, -1]
 
 
 def nano_policy(*, vision: bool = False, executed_len: int = 10, stochastic="one", seed: int = 0) -> Pi05Policy:

@@ -342,7 +342,5 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
         stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     assert f"Go on with: z1 train CloseSingleDoor --preset smoke --out {out} --resume" in stdout
-    trainer = checkpoint.load(out / "checkpoint").trainer
-    assert trainer is not None
-    assert len(trainer.values["score"]) == 1
+    assert len(checkpoint.load_trainer(out / "checkpoint").values["score"]) == 1
     assert json.loads((out / "config.json").read_text())["preset"] == "smoke"

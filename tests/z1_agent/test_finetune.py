@@ -1,5 +1,6 @@
 """`z1 sft` and `z1 train --policy`: where policies come from, what they keep, and what is refused at the door."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
@@ -204,8 +205,7 @@ def test_without_held_out_episodes_the_last_round_is_kept(place: Path, tmp_path:
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["episodes"], result["held_out_episodes"], result["best_round"]) == (4, 0, 1)
     assert result["held_out_loss"] is None
-    trainer = checkpoint.load(tmp_path / "run" / "checkpoint").trainer
-    assert trainer is not None
+    trainer = checkpoint.load_trainer(tmp_path / "run" / "checkpoint")
     kept = load_file(tmp_path / "run" / "sft" / "model.safetensors")
     averaged = [name for name in trainer.tensors if name.startswith("average.")]
     assert averaged
@@ -308,6 +308,28 @@ def test_bad_data_are_refused_at_the_door(
     for words, message in cases.items():
         assert message in refusal(["sft", *words.split(), "--out", str(tmp_path / "run")], capsys), words
     assert sorted(path.name for path in tmp_path.iterdir()) == there
+
+
+def test_at_the_door_prompts_and_pictures_are_read_without_the_network(
+    place: Path,
+    public_policy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def no_network(*_arguments: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(Pi05, "encode", no_network)
+    config = FineTuneConfig(data=str(place / "pixels"), policy=str(public_policy))
+    assert read_material(with_data(config)).policy is not None
+    shown = demonstrations(pixels=True, lengths=LENGTHS)
+    wordy = np.array(["z" * 300] * len(shown.actions), dtype=object)
+    shown = dataclasses.replace(shown, observation=shown.observation | {"instruction": wordy})
+    write_lerobot([shown], tmp_path / "wordy")
+    words = ["sft", "--data", str(tmp_path / "wordy"), "--policy", str(public_policy), "--out", str(tmp_path / "run")]
+    assert "at most 200 fit; shorten the text" in refusal(words, capsys)
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_are_hashed_once_and_not_at_all_where_a_run_goes_on(
@@ -432,13 +454,14 @@ def test_a_resume_needs_the_same_policy(
 
 
 def test_policies_that_do_not_fit_a_training_are_refused(
-    place: Path, states_policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, states_policy: Path, public_policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = f"--policy {states_policy}"
     cases = {
         f"CloseSingleDoor {given}": "was trained on OpenDrawer, this is CloseSingleDoor",
         f"OpenDrawer {given} --obs pixels": "sees state, the envs are to give pixels; add --obs state",
         f"OpenDrawer {given} --chunk-len 12": "predicts chunks of 10 actions, chunk_len is 12; add --chunk-len 10",
+        f"OpenDrawer --policy {public_policy} --image-px 64": "reads images of 48 px, image_px is 64; add --image-px",
         f"OpenDrawer {given} --demos {place / 'states'}": "leave out --demos, or run z1 sft",
         f"OpenDrawer --policy {place / 'public'}": "holds weights alone, without the statistics of this robot's data",
         f"OpenDrawer --policy={tmp_path / 'none'}": "there is nothing at ",

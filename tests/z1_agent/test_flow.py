@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from tests.z1_agent.conftest import ordinary_flow
 from z1_agent import flow
 from z1_agent.flow import EVERY_STEP, FlowSDE
 from z1_agent.loss import clipped_surrogate
@@ -47,7 +48,7 @@ def velocity(reference, reference_prefix):
 def test_euler_actions_match_reference(reference, velocity, num_steps):
     # The reference accumulates t in float32, and its last digit is visible: take its times.
     times = iter(reference.io[f"out.euler{num_steps}.t"].T)
-    actions = flow.sample_ode(lambda x, t: velocity(x, next(times)), reference.io["in.noise"], num_steps)
+    actions = ordinary_flow(lambda x, t: velocity(x, next(times)), reference.io["in.noise"], num_steps)
     close(actions, reference.io[f"out.euler{num_steps}.actions"])
 
 
@@ -186,7 +187,7 @@ def test_ordinary_flow_converges_with_order_one():
     noise = torch.linspace(-2, 2, 9, dtype=torch.float64).view(-1, 1, 1)
     field = gaussian_velocity(0.5)
     exact = 0.5 * noise  # the flow of a Gaussian scales it
-    errors = [(flow.sample_ode(field, noise, n) - exact).abs().max().item() for n in (20, 40, 80, 160)]
+    errors = [(ordinary_flow(field, noise, n) - exact).abs().max().item() for n in (20, 40, 80, 160)]
     orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert all(0.85 < order < 1.15 for order in orders), orders
 

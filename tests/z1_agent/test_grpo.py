@@ -176,10 +176,10 @@ def test_adapters_and_average_resume_bit_for_bit(nano_policy, tmp_path):
     parts = nano_policy(executed_len=3)
     first, state = train(parts, config, stop_after=2)
     checkpoint.save(tmp_path / "run", parts, task="OpenDrawer", backend="kitchen", trainer=state)
-    loaded = checkpoint.load(tmp_path / "run")
-    second, last = train(loaded.policy, config, resume=loaded.trainer)
+    loaded = checkpoint.load_policy(tmp_path / "run")
+    second, last = train(loaded, config, resume=checkpoint.load_trainer(tmp_path / "run"))
     assert first + second == logs
-    for name, tensor in weights(loaded.policy).items():
+    for name, tensor in weights(loaded).items():
         assert torch.equal(tensor, weights(straight)[name]), name
     averaged = {name for name in last.tensors if name.startswith("average.")}
     assert averaged

@@ -16,8 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.z1_agent.conftest import ordinary_flow
 from tests.z1_agent.sentencepiece_model import train_sentencepiece
-from z1_agent import flow
+from z1_agent import lerobot_policy
 from z1_agent.flow import FlowSDE
 from z1_agent.gemma import GemmaConfig
 from z1_agent.lerobot_policy import ExportError, save_pretrained
@@ -133,6 +134,27 @@ def test_policies_without_cameras_and_used_folders_are_refused(policy, nano_poli
         save_pretrained(policy, export)
 
 
+def test_nothing_beside_an_export_is_touched(policy, tmp_path, monkeypatch):
+    neighbour = tmp_path / "export.tmp" / "notes.txt"
+    neighbour.parent.mkdir()
+    neighbour.write_text("mine")
+    there = sorted(tmp_path.iterdir())
+
+    def no_space(*_arguments):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lerobot_policy, "write_tensors", no_space)
+        with pytest.warns(UserWarning, match="not the published"), pytest.raises(OSError, match="disk full"):
+            save_pretrained(policy, tmp_path / "export")
+    assert sorted(tmp_path.iterdir()) == there
+    with pytest.warns(UserWarning, match="not the published"):
+        save_pretrained(policy, tmp_path / "deep" / "export")
+    assert neighbour.read_text() == "mine"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["export"]
+    assert (tmp_path / "deep" / "export").stat().st_mode == neighbour.parent.stat().st_mode
+
+
 @pytest.mark.lerobot
 @pytest.mark.skipif(LEROBOT is None, reason="Z1_LEROBOT_PYTHON names no interpreter with lerobot")
 def test_lerobot_acts_as_we_do(policy, export, tmp_path):
@@ -163,7 +185,7 @@ def test_lerobot_acts_as_we_do(policy, export, tmp_path):
     with torch.no_grad():
         inputs = policy._read(observation, policy.device)
         prefix = policy.encode(observation)
-        ours = flow.sample_ode(lambda x, t: policy.model.velocity(prefix, x, t), noise, 5)
+        ours = ordinary_flow(lambda x, t: policy.model.velocity(prefix, x, t), noise, 5)
     length = inputs.tokens.shape[1]
     assert torch.equal(theirs["tokens"][:, :length], inputs.tokens)
     assert not theirs["tokens"][:, length:].any()

@@ -1,6 +1,7 @@
 """Normalisation, prompts and tokens."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from z1_agent.images import resize_with_padding
 from z1_agent.observation import Normalizer, ObservationEncoder
 from z1_agent.paligemma_tokenizer import PaliGemmaTokenizer, TokenizerError, hub_tokenizer
 from z1_agent.quantiles import NUM_BINS, RunningQuantiles
-from z1_agent.tokenizer import NanoTokenizer, PromptFormat, prompt, state_bins
+from z1_agent.tokenizer import MAX_TOKENS, NanoTokenizer, PromptFormat, prompt, state_bins
+from z1_envs.tasks import TASKS
 
 DATA = Path(__file__).parents[1] / "data" / "pi05"
 PROMPTS = json.loads((DATA / "prompts.json").read_text())
@@ -164,11 +166,27 @@ def test_constant_entries_stay_small():
     state[3], action[11] = 0.7, -1.0
     assert abs(normalizer.state(state)[3]) < 1e-4
     assert abs(normalizer.action(action)[11]) < 1e-4
-    action[11] = 1.0
-    assert normalizer.action(action)[11] == pytest.approx(200.0, rel=1e-3)  # 2 / 0.01: not 2 / 1e-6
     assert not normalizer.action_moves[11]
     assert normalizer.env_action(np.full(12, 0.7))[11] == pytest.approx(-1.0)  # noise on it goes nowhere
     assert normalizer.scene(np.full(6, 1e6)).max() == 10.0
+
+
+def test_rare_deviations_are_no_target():
+    """Entry 11 is 1 in 0.8 % of the steps: too rare to move its quantiles, and 200 widths of its interval away."""
+    normalizer = make_normalizer()
+    usual, rare = np.zeros(12), np.zeros(12)
+    usual[11], rare[11] = -1.0, 1.0
+    assert normalizer.action(rare)[11] == 0
+    assert normalizer.env_action(normalizer.action(rare))[11] == pytest.approx(-1.0)  # what is played in its place
+    rare[11] = -0.992  # within the interval of ±0.01 it stays what it is
+    assert normalizer.action(rare)[11] == pytest.approx(0.8, abs=1e-3)
+    rare[:] = usual
+    rare[0] = 1.3  # entries that move may leave theirs
+    assert normalizer.action(rare)[0] > 1.2
+    # What the entry always is keeps its last bit, not quite 0: results that were published rest on it.
+    quantiles = normalizer.action_q01[11], normalizer.action_q99[11]
+    plain = ((usual[11] - quantiles[0]) / (quantiles[1] - quantiles[0] + 1e-6) * 2 - 1).astype(np.float32)
+    assert normalizer.action(usual)[11] == plain != 0
 
 
 def test_actions_come_back():
@@ -194,6 +212,12 @@ def test_instructions_need_one_token_per_word():
     tokenizer = NanoTokenizer()
     for text in INSTRUCTIONS:
         assert len(tokenizer.encode(" " + text)) == len(text.split()) + text.count("."), text
+
+
+def test_no_task_s_prompt_comes_near_the_limit():
+    templates = [re.sub(r"{\w+}", "unheard-of thing", task.instruction) for task in TASKS.values()]
+    _, mask = NanoTokenizer().prompts(templates, np.full((len(templates), 16), 255))
+    assert mask.sum(1).max() < MAX_TOKENS / 2
 
 
 def test_vocabulary_is_fixed():
@@ -336,6 +360,13 @@ def test_prompts_that_do_not_fit_are_refused(sentencepiece_file):
     tokenizer = PaliGemmaTokenizer(sentencepiece_file)
     with pytest.raises(ValueError, match=r"takes 205 tokens, at most 200 fit; shorten"):
         tokenizer.prompts(["z" * 203], None)  # each z a token, a beginning and a line break
+    # To the nano vocabulary each is a byte of its own; with them stand four marks, a blank and 16 bins.
+    bins = np.zeros((2, 16), np.int64)
+    with pytest.raises(ValueError, match=r"the prompt of '#{80}…' takes 219 tokens, at most 200 fit; shorten the text"):
+        NanoTokenizer().prompts(["open", "#" * 198], bins)
+    with pytest.raises(ValueError, match="at most 200 fit"):
+        NanoTokenizer().prompts(["#" * 199], None)
+    assert NanoTokenizer().prompts(["#" * 198], None)[1].sum() == 200  # a beginning and a line break
     with pytest.raises(ValueError, match="instruction 0 is ''"):
         tokenizer.prompts([""], None)
 

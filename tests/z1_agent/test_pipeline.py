@@ -1,12 +1,14 @@
 """A whole training, small: what it leaves, that it stops and goes on bit for bit, and who may go on with it."""
 
 import dataclasses
+import gc
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +20,15 @@ from rich.console import Console
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from z1_agent import checkpoint, doctor
+from tests.z1_agent.tiny_training import tiny
+from z1_agent import checkpoint, doctor, pipeline
 from z1_agent import run as run_module
 from z1_agent.advantage import GroupFilter
 from z1_agent.console import Stopped, StopRequest
 from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import pi05_nano
 from z1_agent.pipeline import Training, stream_seed, train, warn_of_other_programs
+from z1_agent.policy import Pi05Policy
 from z1_agent.presets import PRESETS, TrainConfig, cpu, smoke
 from z1_agent.run import RL, SFT, STAGES, Run, RunError, open_run
 from z1_agent.schedules import LinearTrunk
@@ -153,6 +157,39 @@ def test_stopping_twice_and_going_on_equals_going_straight(
     assert out.count("No videos: OpenGL cannot start; apt-get install libegl1") == 1
     assert run.report.exists()
     assert not run.tree_video.exists()
+
+
+def test_a_resumed_run_has_one_policy_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that this run makes; two of the published size would not fit."""
+    config = tiny("CloseSingleDoor", num_iterations=2)
+    first = begin(tmp_path / "first", config=config)
+    with pytest.raises(Stopped):
+        go(first, StopAfter(first, RL, 1), config)
+    given = dataclasses.replace(config, policy=str(first.sft_checkpoint), executed_len=config.chunk_len)
+    second = begin(tmp_path / "second", config=given)
+    with pytest.raises(Stopped):
+        go(second, StopAfter(second, RL, 1), given)
+
+    alive: list[weakref.ref[Pi05Policy]] = []
+    made = Pi05Policy.__init__
+
+    def noting(policy: Pi05Policy, *arguments: Any) -> None:
+        made(policy, *arguments)
+        alive.append(weakref.ref(policy))
+
+    def count(policy: Pi05Policy, *_arguments: object, resume: object, **_options: object) -> None:
+        assert resume is not None
+        gc.collect()
+        assert [one() for one in alive if one() is not None] == [policy]
+        raise Stopped
+
+    monkeypatch.setattr(Pi05Policy, "__init__", noting)
+    monkeypatch.setattr(pipeline, "train_grpo", count)
+    for run, settings in ((first, config), (second, given)):
+        alive.clear()
+        with pytest.raises(Stopped):
+            go(begin(run.path, resume=True, config=settings), config=settings)
+        assert alive
 
 
 def test_a_finished_run_that_is_resumed_is_reported_as_it_is(straight: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from z1_agent.observation import Normalizer
 from z1_agent.pi05 import pi05_nano
 from z1_agent.policy import Pi05Policy
 from z1_agent.tokenizer import NanoTokenizer
@@ -112,6 +113,23 @@ def test_chunk_steps_behind_the_end_do_not_count(nano_policy, observation):
     assert losses[0] == losses[1]
 
 
+def test_rare_deviations_of_what_never_reaches_the_env_leave_the_loss_alone(nano_policy, observation):
+    template = nano_policy()
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (500, 12)).astype(np.float32)
+    actions[:, 11] = -1.0
+    moves = Normalizer.fit(rng.normal(size=(500, 16)), actions, rng.normal(size=(500, 6)))
+    policy = Pi05Policy(template.config, moves, NanoTokenizer())
+    batch, chunks = observation(4), actions[:40].reshape(4, 10, 12)
+    rare = chunks.copy()
+    rare[2, 3, 11] = 1.0
+
+    def loss(shown):
+        return policy.loss(batch, shown, torch.Generator().manual_seed(0)).item()
+
+    assert loss(rare) == pytest.approx(loss(chunks), rel=1e-3)
+
+
 def test_imitation_learns_a_rule_of_the_scene(nano_policy, observation):
     # The action follows one scene entry, moved by the instruction: both must pass through the prefix.
     policy = nano_policy()
@@ -140,6 +158,9 @@ def test_parts_that_do_not_fit_are_refused(nano_policy):
         replace(config, executed_len=11)
     with pytest.raises(ValueError, match="choose among image_left"):
         replace(config, cameras=("front",))
+    seeing = nano_policy(vision=True).config
+    with pytest.raises(ValueError, match="cameras names image_left more than once; give each camera once"):
+        replace(seeing, cameras=("image_left", "image_wrist", "image_left"))
     with pytest.raises(ValueError, match="vision tower"):
         replace(config, cameras=("image_left",))
     with pytest.raises(ValueError, match="scene_width is 7"):

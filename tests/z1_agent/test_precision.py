@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from z1_agent import flow
+from tests.z1_agent.conftest import ordinary_flow
 from z1_agent.flow import flow_matching_error
 from z1_agent.policy import Pi05Policy
 from z1_agent.trainable import select
@@ -32,7 +32,7 @@ def test_bf16_matches_the_reference(bf16_reference):
         error = flow_matching_error(
             lambda x, t: model.velocity(prefix, x, t), io["in.actions"], io["in.noise"], io["in.time"]
         )
-        actions = flow.sample_ode(lambda x, t: model.velocity(prefix, x, t), io["in.noise"], 10)
+        actions = ordinary_flow(lambda x, t: model.velocity(prefix, x, t), io["in.noise"], 10)
     assert prefix.keys[0].dtype == torch.bfloat16
     # Before it is squared: squares double every deviation, and how bfloat16 products are summed differs by processor.
     assert distance(error.sqrt(), io["bf16.loss_elem"].sqrt()) < BF16

@@ -70,9 +70,11 @@ def test_a_step_of_nobody_is_the_ordinary_flow():
     policy = trained_policy()
     prefix, noise, _, draws = case(policy)
     path = plainly(policy, prefix, noise, torch.full((3,), NO_STEP), draws)
+    x, grid = noise, flow.time_grid(4)
     with torch.no_grad():
-        ordinary = flow.sample_ode(lambda x, t: policy.model.velocity(prefix, x, t), noise, 4)
-    assert torch.equal(path[:, -1], ordinary)
+        for step in range(4):
+            x = x - (grid[step] - grid[step + 1]) * policy.model.velocity(prefix, x, grid[step : step + 1])
+    assert torch.equal(path[:, -1], x)
 
 
 def test_the_loop_and_the_trunk_compile_without_a_graph_break():
@@ -188,22 +190,59 @@ def test_without_a_gpu_it_is_said_in_words():
     assert policy.act(observation(2)).shape == (2, 10, 12)
 
 
+@torch.no_grad()
+def check_recorded(policy, record_from_now_on, tolerance):
+    """What `policy` computes once `record_from_now_on` was called is what it computed before, within `tolerance` of its
+    norm: on two observations of a shape, so that a replay that does not read its inputs is noticed.
+    """
+    seen = [observation(batch, vision=True, seed=seed) for seed, batch in enumerate((1, 1, 3, 3, 4))]
+
+    def computed():
+        policy.reset(0)
+        runner = policy._graphs or policy.model
+        for one in seen:
+            images = policy._read(one, policy.device).images
+            prefix = policy.encode(one)
+            yield from (runner.see(image) for image in images.values())
+            yield from (*prefix.keys, *prefix.values, torch.from_numpy(policy.act(one)))
+
+    expected = list(computed())
+    record_from_now_on()
+    for _ in range(2):
+        for index, (came, wanted) in enumerate(zip(computed(), expected, strict=True)):
+            assert (came - wanted).norm() <= tolerance * wanted.norm(), index
+
+
+TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2}  # of the norm
+
+
+@pytest.mark.parametrize("part", ["vision", "prefixes", "paths"])
+def test_a_recording_that_does_not_read_its_inputs_would_be_noticed(part):
+    def stale(function, inputs):
+        made = function(*inputs)
+        return lambda _given: made
+
+    policy = trained_policy(vision=True)
+
+    def record(recorder):
+        policy._graphs = Graphs(policy.model, policy.config.sde, record=Counted())
+        getattr(policy._graphs, part)._record = recorder
+
+    check_recorded(policy, lambda: record(Counted()), TOLERANCES["float32"])
+    policy._graphs = None
+    with pytest.raises(AssertionError):
+        check_recorded(policy, lambda: record(stale), TOLERANCES["bfloat16"])
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", TOLERANCES)
 def test_cuda_graphs_give_what_eager_gives(dtype):
     policy = trained_policy(vision=True).to("cuda")
     policy.compute_in(dtype)
-    tolerance = 1e-4 if dtype == "float32" else 5e-2
-    for batch in (1, 3, 4):
-        seen = observation(batch, vision=True, seed=batch)
-        policy.reset(0)
-        policy._graphs = None
-        expected = torch.from_numpy(policy.act(seen))
-        assert "by CUDA graphs" in policy.use_graphs()
-        for _ in range(2):
-            policy.reset(0)
-            torch.testing.assert_close(torch.from_numpy(policy.act(seen)), expected, atol=tolerance, rtol=tolerance)
+    check_recorded(policy, policy.use_graphs, TOLERANCES[dtype])
+    assert policy._graphs is not None
+    assert all(map(len, (policy._graphs.vision, policy._graphs.prefixes, policy._graphs.paths)))
 
 
 @pytest.mark.gpu

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import re
 import signal
@@ -50,7 +51,7 @@ def served(policy: Pi05Policy) -> Iterator[int]:
     """The port of a server of `policy`, which is gone afterwards."""
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    loaded = Checkpoint(policy=policy, task="OpenDrawer", backend="kitchen", trainer=None)
+    loaded = Checkpoint(policy=policy, task="OpenDrawer", backend="kitchen")
     server = PolicyServer(policy, describe(loaded), listening)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -190,6 +191,54 @@ def test_a_policy_that_fails_leaves_the_server_up(nano_policy, observation, caps
         assert ask(connection, row) == "the policy failed on this observation; the server's own output says how"
         assert ask(connection, row)["actions"].shape == (10, ACTION.width)
     assert "out of memory" in capsys.readouterr().err
+
+
+def test_a_connection_that_cannot_be_accepted_ends_no_other(nano_policy, observation, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(serving, "_RETRY", 0.05)
+    row, accept = of_row(observation(1)), socket.socket.accept
+    failures = [OSError(errno.EMFILE, "Too many open files"), OSError(errno.ECONNABORTED, "Connection aborted")]
+
+    def fails_twice(listening: socket.socket) -> Any:
+        if failures:
+            raise failures.pop()
+        return accept(listening)
+
+    with served(nano_policy()) as port, client(port) as first:
+        monkeypatch.setattr(socket.socket, "accept", fails_twice)
+        with client(port) as second:
+            for each in (first, second):
+                assert ask(each, row)["actions"].shape == (10, ACTION.width)
+    assert failures == []
+    said = capsys.readouterr().err
+    assert "a connection could not be accepted (Connection aborted)" in said
+    assert "a connection could not be accepted (Too many open files)" in said
+
+
+def test_a_client_that_is_gone_when_it_is_accepted_keeps_nobody_from_stopping(nano_policy, monkeypatch) -> None:
+    accept, asked = socket.socket.accept, []
+
+    def leaves(listening: socket.socket) -> Any:
+        if not asked:
+            asked.append(accept(listening)[0].close())
+            raise OSError(errno.ECONNABORTED, "Connection aborted")
+        return accept(listening)
+
+    monkeypatch.setattr(serving, "_RETRY", 0.05)
+    with served(nano_policy()) as port:
+        monkeypatch.setattr(socket.socket, "accept", leaves)
+        socket.create_connection(("127.0.0.1", port)).close()
+        deadline = time.monotonic() + 20
+        while not asked and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert asked
+
+
+def test_a_server_that_ends_by_itself_says_so(nano_policy) -> None:
+    policy, listening = nano_policy(), listen("127.0.0.1", 0)
+    server = PolicyServer(policy, describe(Checkpoint(policy=policy, task="x", backend="kitchen")), listening)
+    listening.close()  # as by anybody but `stop`
+    with pytest.raises(RuntimeError, match="takes no connections any more"):
+        server.run()
 
 
 def test_what_is_far_too_large_closes_its_own_connection_only(nano_policy, observation, monkeypatch) -> None:

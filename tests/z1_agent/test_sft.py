@@ -100,10 +100,10 @@ def test_resumed_training_of_adapters_equals_a_straight_one(tmp_path, nano_polic
     run(straight, [0.1, 0.2, 0.3, 0.4], config=config)
     _, states = run(parts, [0.1, 0.2], config=config, stop_after=2)
     checkpoint.save(tmp_path / "run", parts, task="OpenDrawer", backend="kitchen", trainer=states[-1])
-    loaded = checkpoint.load(tmp_path / "run")
-    run(loaded.policy, [0.3, 0.4], config=config, resume=loaded.trainer)
-    assert loaded.policy.config == straight.config
-    for name, tensor in loaded.policy.model.state_dict().items():
+    loaded, trainer = checkpoint.load_policy(tmp_path / "run"), checkpoint.load_trainer(tmp_path / "run")
+    run(loaded, [0.3, 0.4], config=config, resume=trainer)
+    assert loaded.config == straight.config
+    for name, tensor in loaded.model.state_dict().items():
         assert torch.equal(tensor, straight.model.state_dict()[name]), name
 
 

@@ -10,9 +10,10 @@ from tyro.conf import Positional
 from z1_agent import checkpoint
 from z1_agent.backends import MAX_OFFICIAL_EVAL_LANES, check_backend, eval_envs, eval_protocol
 from z1_agent.checkpoint import Checkpoint
-from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, sight_of
+from z1_agent.commands.at_the_door import check_at_least_1, check_device, check_not_negative, sight_of
 from z1_agent.commands.work import Work, console
 from z1_agent.console import Bar
+from z1_agent.device import place
 from z1_agent.presets import Backend, TrainConfig, cpu, on_backend
 from z1_agent.run import write_text
 from z1_envs.branch import BranchVectorEnv
@@ -35,7 +36,8 @@ class Eval:
     task, backend: by default those it was trained on. protocol: a published one on the official RoboCasa: cosmos,
     cosmos-on-1.0.1, robocasa365-pretrain or robocasa365-target; it prescribes backend, split, episodes, seed and
     horizon. split: kitchens and objects as in training ("train"), held-out ones ("test"), or both ("all"). horizon: of
-    an episode [steps], by default that of training on the backend. json: file to write the full report to.
+    an episode [steps], by default that of training on the backend. json: file to write the full report to. threads: of
+    the physics, by default all cores. device: where the policy thinks, such as "cuda".
     """
 
     checkpoint: Positional[Path]
@@ -48,6 +50,7 @@ class Eval:
     horizon: int | None = None
     json: Path | None = None
     threads: int | None = None
+    device: str = "cpu"
 
     def prepare(self, _argv: Sequence[str]) -> Work:
         """Loads the checkpoint and builds its envs; the work is the evaluation."""
@@ -55,11 +58,13 @@ class Eval:
         check_at_least_1("--horizon", self.horizon)
         check_at_least_1("--threads", self.threads)
         check_not_negative("--seed", self.seed)
+        device = check_device(self.device)
         if self.json is not None and not self.json.parent.is_dir():
             raise ValueError(f"there is no directory {self.json.parent} for --json; create it, or give another file")
         if self.json is not None and self.json.is_dir():
             raise ValueError(f"{self.json} is a directory, --json takes a file; name a file in it")
         loaded, protocol, envs = self._on_a_backend() if self.protocol is None else self._official(self.protocol)
+        place(loaded.policy, device)
         total = protocol.num_runs * protocol.num_episodes
 
         def work() -> int:

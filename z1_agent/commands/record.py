@@ -10,6 +10,7 @@ from z1_agent import checkpoint, doctor
 from z1_agent.checkpoint import Checkpoint
 from z1_agent.commands.at_the_door import (
     check_at_least_1,
+    check_device,
     check_not_negative,
     horizon_of,
     load_policy,
@@ -18,6 +19,7 @@ from z1_agent.commands.at_the_door import (
 )
 from z1_agent.commands.work import Work, console
 from z1_agent.console import Bar
+from z1_agent.device import place
 from z1_agent.presets import Backend
 from z1_agent.recording import FILM_HORIZON, Films, film_all_tasks, film_expert, film_policy
 from z1_envs.robocasa import preflight
@@ -31,7 +33,7 @@ class Record:
 
     task: by default the checkpoint's. all: the scripted expert on each of the 24 tasks, instead. checkpoint: whom to
     film, by default the scripted expert. backend: the embedded kitchen, or the official RoboCasa, where there is no
-    expert. out: directory. trunk_len: where the tree splits [steps].
+    expert. out: directory. trunk_len: where the tree splits [steps]. device: where the policy thinks, such as "cuda".
     """
 
     task: Positional[str | None] = None
@@ -42,12 +44,14 @@ class Record:
     seed: int = 0
     horizon: int | None = None
     trunk_len: int = 20
+    device: str = "cpu"
 
     def prepare(self, _argv: Sequence[str]) -> Work:
         """Makes the directory and tries OpenGL; the work is the filming."""
         check_not_negative("--seed", self.seed)
         check_at_least_1("--horizon", self.horizon)
         check_not_negative("--trunk-len", self.trunk_len)
+        device = check_device(self.device)
         if self.out.exists() and not self.out.is_dir():
             raise ValueError(f"{self.out} is a file, expected a directory; give another --out")
         if self.backend == "robocasa" and self.checkpoint is None:
@@ -55,6 +59,8 @@ class Record:
         if self.all:
             return self._prepare_all()
         loaded = self._loaded()
+        if loaded is not None:
+            place(loaded.policy, device)
         if self.task is None and loaded is None:
             raise ValueError("name a task for the scripted expert to play, or give --all or --checkpoint")
         task = get_task(loaded.task if self.task is None and loaded is not None else str(self.task)).name

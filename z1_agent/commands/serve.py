@@ -10,6 +10,7 @@ from tyro.conf import Positional
 from z1_agent import checkpoint
 from z1_agent.commands.at_the_door import check_device
 from z1_agent.commands.work import Work, console
+from z1_agent.device import place
 from z1_agent.serving import PolicyServer, describe, is_loopback, listen
 
 
@@ -30,7 +31,7 @@ class Serve:
         """Loads the checkpoint and takes the port; the work is the serving."""
         device = check_device(self.device)
         loaded = checkpoint.load(self.checkpoint)
-        loaded.policy.to(device).eval()
+        place(loaded.policy, device).eval()
         listening = listen(self.host, self.port)
         server = PolicyServer(loaded.policy, describe(loaded), listening)
 
