@@ -5,6 +5,7 @@ and predicates runs without them; what is measured on it is no result on RoboCas
 """
 
 import json
+import logging
 import os
 import shutil
 import struct
@@ -47,6 +48,8 @@ _LISTS = ("scenes/kitchen_styles", "fixtures/fixture_registry")  # of v1.0.1 the
 # RoboCasa and robosuite rewrite paths that contain these (fixture.py:30, kitchen.py:1256, robosuite base.py).
 _UNUSABLE = ("textures/", "models/assets/", "/robosuite/")
 
+logger = logging.getLogger("z1_envs")
+
 
 def is_stand_in(folder: Path) -> bool:
     """Whether `folder` is a pack that `write_stand_in` wrote."""
@@ -67,6 +70,22 @@ def check_assets(task: str, folder: Path, found: Installed) -> None:
     """Raises FileNotFoundError that names what `task` lacks in `folder`, its size, and the command; ValueError for
     stand-ins of another release or version.
     """
+    _check_own(folder, found)
+    _refuse(task, folder, found, missing_packs(folder, found))
+
+
+def check_assets_begun(task: str, folder: Path, found: Installed) -> None:
+    """As `check_assets`, but a pack of which only a part is found passes with a warning: RoboCasa's lists may name what
+    no task reads, and whoever asks for this backend may know better.
+    """
+    _check_own(folder, found)
+    missing = missing_packs(folder, found)
+    _refuse(task, folder, found, [pack for pack in missing if not any(folder.glob(pack.first))])
+    if missing:
+        logger.warning("%s has a part of %s; `z1 assets check` says more", folder, ", ".join(map(str, missing)))
+
+
+def _check_own(folder: Path, found: Installed) -> None:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"there is no folder of assets {folder}: write plain stand-ins there with: z1 assets stand-in {folder}"
@@ -79,7 +98,9 @@ def check_assets(task: str, folder: Path, found: Installed) -> None:
             f"{folder} lacks {own}, which comes with RoboCasa's package and with no download: "
             f"cp -rn {found.assets}/. {folder}"
         )
-    missing = missing_packs(folder, found)
+
+
+def _refuse(task: str, folder: Path, found: Installed, missing: list[Pack]) -> None:
     if missing:
         command, gigabytes = found.version.download
         types = "".join(f" {pack.name}" for pack in missing) if command.endswith("--type") else ""

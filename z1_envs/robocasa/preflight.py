@@ -6,7 +6,7 @@ from pathlib import Path
 import mujoco
 
 from z1_envs.opengl import HOW_TO_DRAW, RenderError
-from z1_envs.robocasa.assets import backend_of, check_assets, is_stand_in
+from z1_envs.robocasa.assets import backend_of, check_assets, check_assets_begun, is_stand_in
 from z1_envs.robocasa.compat import assets_folder, check_choice_of_assets, check_installed
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.versions import Pairs, RoboCasaError, TaskRow, Version
@@ -44,7 +44,7 @@ def check(task: str, options: RoboCasaOptions) -> Ready:
     kitchens, objects = version.kitchens(options), version.object_split(options)
     folder = assets_folder(options.assets, found)
     check_choice_of_assets(folder)
-    check_assets(name, folder, found)
+    check_assets_begun(name, folder, found)
     if options.obs == "pixels":
         check_images()
     return Ready(

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from z1_envs import registration
+from z1_envs.robocasa.assets import check_assets_begun
 from z1_envs.robocasa.env import RoboCasaEnv
 from z1_envs.robocasa.options import RoboCasaOptions
-from z1_envs.robocasa.versions import ASSETS_VARIABLE, V02, RoboCasaError, Version
+from z1_envs.robocasa.versions import ASSETS_VARIABLE, V02, RoboCasaError, Version, installed
 
 
 def make(**options: Any) -> gym.Env:
@@ -140,3 +141,7 @@ class TestWithRoboCasa:
         with caplog.at_level(logging.INFO, logger="z1_envs"):
             assert registration._choose("auto") == "kitchen"
         assert all(f"{pack.name} (" in caplog.text for pack in version.packs)
+        # Whoever asks for it gets it, with a warning: what lacks may be what no task reads.
+        caplog.clear()
+        check_assets_begun("OpenDrawer", official, installed())
+        assert f"{official} has a part of {version.packs[0]}" in caplog.text
