@@ -21,6 +21,7 @@ rollout       growing a tree in a branching vector env
 advantage     outcomes → returns → advantages within a group
 loss          clipped surrogate
 trainable     which tensors learn
+divergence    training whose numbers are no longer finite
 average       exponential moving average of the weights that learn
 checkpoint    save, load, resume: safetensors and a manifest
 sft           demonstrations → policy, until a held-out score stops rising

@@ -31,6 +31,7 @@ from z1_agent.commands.sft import Sft
 from z1_agent.commands.suite import Suite
 from z1_agent.commands.train import Train
 from z1_agent.commands.work import INTERRUPTED
+from z1_agent.divergence import DivergedError
 from z1_agent.lerobot_policy import ExportError
 from z1_agent.paligemma_tokenizer import TokenizerError
 from z1_agent.presets import PRESETS, FineTuneConfig, TrainConfig, cpu, fine_tuning, on_backend
@@ -53,6 +54,7 @@ _REFUSALS = (
     PretrainedError,
     TokenizerError,
     ExportError,
+    DivergedError,
 )
 
 _ANY_TASK = next(iter(TASKS))

@@ -138,6 +138,8 @@ def _learn(training: Training[FineTuneConfig], material: Material, events: Summa
         progress = train_sft(
             policy, material.learned, config.sft, seed=seed, validate=validate, on_round=on_round, resume=resume
         )
+    if progress.diverged is not None:
+        training.console.print(progress.diverged)
     training.stop.check()
     checkpoint.save(run.sft_checkpoint, policy, task=task, backend=backend)
     return progress

@@ -36,6 +36,7 @@ from z1_agent.advantage import (
 )
 from z1_agent.average import MovingAverage, put
 from z1_agent.checkpoint import TrainerState, optimizer_tensors, restore_optimizer
+from z1_agent.divergence import DivergedError, not_finite
 from z1_agent.lora import LoraConfig
 from z1_agent.loss import clipped_surrogate
 from z1_agent.memory import check_micro_batch_size, micro_batches
@@ -199,6 +200,8 @@ def train_grpo(
     on_iteration: told after each iteration, with a function that makes the state to save; returns whether to
     go on. The randomness of an iteration depends on `seed` and its number alone, so a resumed run continues
     bit for bit.
+
+    Raises DivergedError where a gradient is no longer finite, before any weight is not.
     """
     selected = select(policy, config.trainable, config.lora, seed=seed)
     policy.model.recompute_layers(config.recompute_layers)
@@ -248,9 +251,13 @@ def train_grpo(
                 surrogate.loss.backward()
                 share = len(part) / len(batch)
                 measured += share * np.array([surrogate.ratio, surrogate.clip_fraction, surrogate.kl])
-            norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip).item()
+            if broken := not_finite({"gradient": norm}):
+                raise DivergedError(
+                    f"the {broken} in iteration {iteration + 1}; train again with a lower learning rate of GRPO"
+                )
             optimizer.step()
-            steps.append(np.append(measured, norm.item()))
+            steps.append(np.append(measured, norm))
             if average is not None:
                 average.update(policy.model, config.ema_decay)
         if average is not None and iteration + 1 == config.num_iterations:

@@ -269,8 +269,9 @@ class Pi05(nn.Module):
 
         tokens: int64 [B, T]; token_mask: bool [B, T], at least one True per row.
         images: [B, 3, px, px] in [-1, 1] by camera, in prefix order; image_mask: bool [B] by camera, False
-        where the camera is missing, None where none is. scene: [B, scene_width], given exactly where the
-        config has one. runner: who runs the heavy parts, by default this module.
+        where the camera is missing, None where none is: observations leave a camera out for all rows, the
+        published code's batches, which the reference data are, row by row. scene: [B, scene_width], given exactly
+        where the config has one. runner: who runs the heavy parts, by default this module.
 
         Raises ValueError where the parts given are not those that the config has.
         """

@@ -173,8 +173,10 @@ def learn_from_demonstrations(training: Training[TrainConfig], events: SummaryWr
             return not training.stop.made
 
         seed = stream_seed(config.seed, "SFT")
-        train_sft(policy, demos, config.sft, seed=seed, validate=validate, on_round=on_round, resume=resume)
+        progress = train_sft(policy, demos, config.sft, seed=seed, validate=validate, on_round=on_round, resume=resume)
     envs.close()
+    if progress.diverged is not None:
+        training.console.print(progress.diverged)
     training.stop.check()
     checkpoint.save(run.sft_checkpoint, policy, task=config.task, backend=backend)
     return policy

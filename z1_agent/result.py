@@ -46,7 +46,8 @@ def make_sft_result(
 ) -> dict[str, Any]:
     """What a fine-tuning has found: losses of every round, which one was kept, and times.
 
-    held_out_loss: of the round that was kept, None where no episodes were held out.
+    held_out_loss: of the round that was kept, None where no episodes were held out. diverged: in words, where loss,
+    gradient or score were no longer finite and ended it.
     """
     losses = None if held_out is None else [-score for score in progress.score]
     return {
@@ -63,6 +64,7 @@ def make_sft_result(
         "held_out_loss": None if losses is None else losses[progress.best_round],
         "held_out_losses": losses,
         "losses": progress.loss,
+        "diverged": progress.diverged,
         **_cost_and_origin(run, (DEMONSTRATIONS, SFT)),
     }
 

@@ -6,6 +6,7 @@ is success in it, not the loss: with few demonstrations the loss goes on falling
 worse.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from z1_agent.average import MovingAverage, put
 from z1_agent.checkpoint import TrainerState, optimizer_tensors, restore_optimizer
+from z1_agent.divergence import DivergedError, not_finite
 from z1_agent.lora import LoraConfig
 from z1_agent.memory import check_micro_batch_size
 from z1_agent.observation import take
@@ -85,12 +87,13 @@ class SftConfig(SupervisedConfig):
 @dataclass
 class SftProgress:
     """Where SFT is: rounds done, held-out score after each, mean loss of each, and the weights that
-    learn: their moving average, and the best round's."""
+    learn: their moving average, and the best round's. diverged: in words, where that has ended it."""
 
     score: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     average: dict[str, Tensor] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
+    diverged: str | None = None
 
     @property
     def best_round(self) -> int:
@@ -118,6 +121,9 @@ def train_sft(
     validate: what is to rise, such as held-out success, or the negative of a held-out loss. on_round: told after each
     round, with a function that makes the state to save; returns whether to go on (where not, `policy` keeps the weights
     to go on from). The randomness of a round depends on `seed` and its number alone.
+
+    A round in which loss, gradient or score are no longer finite is the last one, and counts for nothing. Raises
+    DivergedError where it is the first.
     """
     selected = select(policy, config.trainable, config.lora, seed=seed)
     policy.model.recompute_layers(config.recompute_layers)
@@ -132,7 +138,7 @@ def train_sft(
         round_index = len(progress.score)
         rng = np.random.default_rng([seed, round_index, *b"sft batches"])
         noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        losses = []
+        losses, score, broken = [], math.nan, None
         for step in range(config.steps_per_round):
             total = round_index * config.steps_per_round + step
             for group in optimizer.param_groups:
@@ -144,16 +150,32 @@ def train_sft(
             for part in policy.loss_parts(seen, shown, noise, counts, micro_batch_size=config.micro_batch_size):
                 part.backward()
                 losses[-1] += part.item()
-            torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip).item()
+            broken = not_finite({"loss": losses[-1], "gradient": norm})
+            if broken:
+                break
             optimizer.step()
             average.update(policy.model, min(config.ema_decay, (total + 1) / (total + 10)))
-        with average.in_place_in(policy.model):
-            _judge(progress, validate(policy))
+        else:
+            with average.in_place_in(policy.model):
+                score = validate(policy)
+            broken = not_finite({"held-out score": score})
+        if broken:
+            _end_diverged(progress, f"{broken} in round {round_index + 1}")
+            break
+        _judge(progress, score)
         progress.loss.append(float(np.mean(losses)))
         if not on_round(progress, lambda: _state(policy, optimizer, progress)):
             return progress
     put(policy.model, progress.best)
     return progress
+
+
+def _end_diverged(progress: SftProgress, how: str) -> None:
+    if not progress.score:
+        raise DivergedError(f"the {how}; lower the learning rate")
+    kept = f"round {progress.best_round + 1} is kept"
+    progress.diverged = f"The {how}: {kept}, and with a lower learning rate there might be a better one"
 
 
 def _judge(progress: SftProgress, score: float) -> None:

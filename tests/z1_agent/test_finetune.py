@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -211,6 +212,30 @@ def test_without_held_out_episodes_the_last_round_is_kept(place: Path, tmp_path:
     assert averaged
     assert all(torch.equal(trainer.tensors[name], kept[name.removeprefix("average.")]) for name in averaged)
     assert main([*words, "--resume"]) == 0
+
+
+def test_a_training_that_diverges_is_one_sentence(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sft", "--data", str(place / "states"), "--out", str(tmp_path / "run"), *FLAGS, "--learning-rate", "1e38"]
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert re.fullmatch(r"z1: the (loss|gradient) became (nan|inf) in round 1; lower the learning rate\n", err)
+    assert not [file.name for file in (tmp_path / "run").iterdir() if file.name.startswith("checkpoint")]
+
+
+def test_one_that_diverges_later_has_a_result(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = iter([2.0, float("nan")])
+    monkeypatch.setattr(finetune, "held_out_loss", lambda *_arguments, **_options: next(losses))
+    words = ["sft", "--data", str(place / "states"), "--out", str(tmp_path / "run"), *FLAGS]
+    assert main(words) == 0
+    assert "The held-out score became nan in round 2: round 1 is kept" in capsys.readouterr().out
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["rounds"], result["best_round"], result["held_out_losses"]) == (1, 0, [2.0])
+    assert result["diverged"].startswith("The held-out score became nan in round 2")
+    assert checkpoint.exists(tmp_path / "run" / "sft")
 
 
 def test_a_checkpoint_keeps_its_statistics_unless_told(place: Path, states_policy: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from tests.z1_agent.reach_env import ReachEnv
 from z1_agent import checkpoint
 from z1_agent.checkpoint import TrainerState
+from z1_agent.divergence import DivergedError
 from z1_agent.grpo import GrpoConfig, IterationLog, train_grpo
 from z1_agent.lora import LoraConfig
 from z1_agent.pi05 import Prefix
@@ -165,6 +166,12 @@ def test_memory_is_saved_without_another_update(nano_policy, change):
     # AdamW's first step is the rate times a sign: it may differ where a gradient is nearly zero.
     moved = torch.cat([(came[name] - after[name]).abs().flatten() for name in after])
     assert (moved > 1e-6).float().mean() < 0.01
+
+
+def test_updates_that_diverge_are_refused_before_they_are_saved(nano_policy):
+    policy = nano_policy(executed_len=3)
+    with pytest.raises(DivergedError, match=r"the gradient became (nan|inf) in iteration 1; .*lower learning rate"):
+        train(policy, replace(SHORT, num_groups=6, epochs=4, learning_rate=1e38))
 
 
 def test_adapters_and_average_resume_bit_for_bit(nano_policy, tmp_path):

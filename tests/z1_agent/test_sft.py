@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from z1_agent import checkpoint
+from z1_agent.divergence import DivergedError
 from z1_agent.lora import LoraConfig
 from z1_agent.sft import SftConfig, SftProgress, train_sft
 from z1_envs.demos import Demonstrations
@@ -63,6 +64,33 @@ def test_stopping_rule_by_hand():
     assert not SftProgress(score=[0.2, 0.1]).is_over(CONFIG)
     assert SftProgress(score=[0.2, 0.1, 0.1]).is_over(CONFIG)
     assert SftProgress(score=[0.1, 0.2, 0.3, 0.4]).is_over(CONFIG)  # max_rounds
+
+
+@pytest.mark.parametrize("what", ["loss", "held-out score"])
+def test_a_round_that_diverges_ends_it_with_the_best_before(nano_policy, what):
+    policy, states = nano_policy(), []
+    scores = iter([0.3, 0.2, -np.inf])
+
+    def on_round(progress, state) -> bool:
+        states.append(state())
+        if what == "loss" and len(states) == 2:
+            policy.model.action_out.bias.data[0] = torch.nan
+        return True
+
+    config = replace(CONFIG, patience=9, max_rounds=9)
+    progress = train_sft(policy, demonstrations(), config, seed=1, validate=lambda _: next(scores), on_round=on_round)
+    assert (progress.score, len(progress.loss), progress.best_round) == ([0.3, 0.2], 2, 0)
+    assert progress.diverged is not None
+    assert progress.diverged.startswith(f"The {what} became {'nan' if what == 'loss' else '-inf'} in round 3: ")
+    assert "round 1 is kept" in progress.diverged
+    for name, tensor in policy.model.named_parameters():
+        if tensor.requires_grad:
+            assert torch.equal(tensor, states[0].tensors[f"best.{name}"]), name
+
+
+def test_one_that_diverges_at_once_is_refused(nano_policy):
+    with pytest.raises(DivergedError, match=r"the \w+ became (nan|inf) in round 1; lower the learning rate"):
+        run(nano_policy(), [], config=replace(CONFIG, learning_rate=1e38))
 
 
 def test_the_loss_falls(nano_policy):
