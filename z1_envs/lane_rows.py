@@ -61,7 +61,7 @@ class LaneRows:
 
     def current(self) -> tuple[Observation, Infos]:
         """Copies of the observations [L, …] and infos [L]."""
-        infos = {key: rows.copy() for key, rows in self._infos.items()}
+        infos = {key: _copied_column(rows) for key, rows in self._infos.items()}
         if _WHOLE in self._observation:
             return self._observation[_WHOLE].copy(), infos
         return {key: rows.copy() for key, rows in self._observation.items()}, infos
@@ -129,7 +129,7 @@ class LaneRows:
         self.lost[lane] = False
         self.scene_ids[lane] = snapshot.scene_id
         for key, value in snapshot.info.items():
-            self._column(key, info_dtype(value))[lane] = value
+            self._column(key, info_dtype(value))[lane] = copied(value)
         self._mark_missing(snapshot.info, lane)
 
     def _column(self, key: str, dtype: np.dtype) -> NDArray:
@@ -165,7 +165,7 @@ def info_dtype(value: Any) -> np.dtype:
 
 
 def stack_infos(infos: list[dict[str, Any]]) -> Infos:
-    """The infos of n lanes as columns [n], with the missing value where a lane lacks a key."""
+    """Copies of the infos of n lanes as columns [n], with the missing value where a lane lacks a key."""
     columns: Infos = {}
     for key in dict.fromkeys(key for info in infos for key in info):
         dtypes = {info_dtype(info[key]) for info in infos if key in info}
@@ -173,7 +173,7 @@ def stack_infos(infos: list[dict[str, Any]]) -> Infos:
         column = columns[key] = np.full(len(infos), MISSING_INFO[dtype.kind], dtype)
         for row, info in enumerate(infos):
             if key in info:
-                column[row] = info[key]
+                column[row] = copied(info[key])
     return columns
 
 
@@ -204,6 +204,16 @@ def _rows(name: str, values: Sequence[Any], space: spaces.Space) -> NDArray:
 def _info_column(rows: NDArray) -> NDArray:
     """`rows` in a column's dtype. Text becomes objects, for a text dtype would cut longer strings."""
     return rows.astype(_COLUMN_DTYPES.get(rows.dtype.kind, _OBJECT))
+
+
+def _copied_column(rows: NDArray) -> NDArray:
+    """Of `rows` and what they hold: numpy copies the references of a column of objects alone."""
+    fresh = rows.copy()
+    if rows.dtype == object:
+        for row, value in enumerate(rows.tolist()):
+            if type(value) is not str and value is not None:  # most are text, which costs nothing here
+                fresh[row] = copied(value)
+    return fresh
 
 
 def _as_dict(observation: Any) -> dict[str, NDArray]:

@@ -29,7 +29,6 @@ from z1_envs.lane_rows import Infos, Observation, gathered, stack_infos, stack_o
 from z1_envs.pool_jobs import WorkerPool
 from z1_envs.pool_worker import PROTOCOL, Answer, Job, LaneState, MakeEnv
 from z1_envs.processes import num_cores
-from z1_envs.snapshot import copied
 
 logger = logging.getLogger("z1_envs")
 
@@ -131,7 +130,7 @@ class PoolVectorEnv(BranchVectorEnv):
         index = np.searchsorted(groups, self.group_index[members])  # of each member's group in `groups`
         observations, infos = zip(*(start.result for start in starts), strict=True)
         observation = stack_observations(observations, self.single_observation_space)
-        columns = stack_infos([copied(info) for info in infos])  # a remembered one is handed out more than once
+        columns = stack_infos(list(infos))
         states = [_end(starts[k]) for k in index]
         self._states = self._states or list(states)
         self._put_states(members, states)

@@ -12,8 +12,11 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from z1_envs.actions import ActionCheck
 from z1_envs.arguments import check_whole
 from z1_envs.snapshot import Stateless
+
+_ONE_LANE = np.array([0])
 
 
 class ActionChunk(Stateless, gym.Wrapper, gym.utils.RecordConstructorArgs):
@@ -41,6 +44,7 @@ class ActionChunk(Stateless, gym.Wrapper, gym.utils.RecordConstructorArgs):
         if not isinstance(space, spaces.Box):
             raise ValueError(f"chunks need a Box action space, got {space}")
         self.chunk_len = chunk_len
+        self._check = ActionCheck(space, 1)
         self.action_space = spaces.Box(
             np.repeat(space.low[None], chunk_len, axis=0),
             np.repeat(space.high[None], chunk_len, axis=0),
@@ -48,12 +52,15 @@ class ActionChunk(Stateless, gym.Wrapper, gym.utils.RecordConstructorArgs):
         )
 
     def step(self, action: NDArray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Takes a chunk [H, A]; raises ValueError for another shape, before anything moves."""
+        """Takes a chunk [H, A]; raises ValueError for another shape, and for entries that are not finite or outside of
+        the space by more than 1e-6, before anything moves.
+        """
         if np.shape(action) != self.action_space.shape:
             raise ValueError(
                 f"a chunk must have the shape {self.action_space.shape} (chunk_len, action width), "
                 f"got {np.shape(action)}"
             )
+        self._check.chunks(np.asarray(action)[None], _ONE_LANE)
         total = 0.0
         for single in action:
             observation, reward, terminated, truncated, info = self.env.step(single)

@@ -468,6 +468,39 @@ def test_every_info_key_is_there_for_all_lanes() -> None:
     assert envs.save([1])[0].info["tool"] is None
 
 
+class Pointing(FakeEnv):
+    """Its info holds an array, always the same one, that it writes into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pose = np.zeros(3)
+
+    def _info(self) -> dict[str, Any]:
+        self.pose[:] = self.position
+        return {**super()._info(), "pose": self.pose, "tools": ["hand"]}
+
+
+def test_infos_share_no_memory() -> None:
+    envs = LaneVectorEnv(Pointing, num_envs=2, group_size=2)
+    _, infos = envs.reset(seed=0)
+    start = infos["pose"][0].copy()
+
+    def poses() -> list[list[float]]:
+        return [saved.info["pose"].tolist() for saved in envs.save()]
+
+    infos["pose"][0][:] = 9.0
+    infos["tools"][0].append("spoon")
+    assert poses() == [start.tolist()] * 2
+    assert envs.save()[1].info["tools"] == ["hand"]
+    *_, infos = envs.step(np.full((2, 2), 0.5), active=[True, False])
+    assert poses() == [infos["pose"][0].tolist(), start.tolist()]
+    saved = envs.save()
+    _, infos = envs.restore(saved)
+    infos["pose"][1][:] = 9.0
+    saved[1].info["pose"][:] = 9.0
+    assert poses()[1] == start.tolist()
+
+
 @pytest.mark.parametrize(
     ("make_env", "words"),
     [

@@ -51,6 +51,17 @@ def test_a_chunk_of_another_shape_is_refused_before_anything_moves() -> None:
         ActionChunk(gym.make("CartPole-v1"), 4)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1.5])
+def test_a_chunk_with_a_bad_entry_is_refused_before_anything_moves(value: float) -> None:
+    env = ActionChunk(FakeEnv(), 4)
+    env.reset(seed=0)
+    chunk = np.zeros((4, 2), dtype=np.float32)
+    chunk[2, 1] = value
+    with pytest.raises(ValueError, match=rf"finite numbers in \[-1, 1\] \(it has {value}\)"):
+        env.step(chunk)
+    assert env.unwrapped.elapsed == 0  # type: ignore[attr-defined]
+
+
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")  # it is meant to be
 def test_the_chunked_env_keeps_gymnasium_s_contract() -> None:
     check_env(ActionChunk(FakeEnv(), 4), skip_render_check=True)
