@@ -76,6 +76,7 @@ class Report:
 
     seeds: int [n]. successes: bool [n]. elapsed: int [n], steps of the agent until success or the end.
     skipped: seeds of episodes that were a success before the agent's first action, which are no trials.
+    Raises ValueError where the arrays do not have one length.
     """
 
     protocol: EvalProtocol
@@ -83,6 +84,14 @@ class Report:
     successes: NDArray[np.bool_]
     elapsed: NDArray[np.int64]
     skipped: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        seeds, successes, elapsed = map(len, (self.seeds, self.successes, self.elapsed))
+        if not seeds == successes == elapsed:
+            raise ValueError(
+                f"a report has one of each per trial, got {seeds} seeds, {successes} successes and {elapsed} elapsed: "
+                "take another copy, or evaluate again"
+            )
 
     @property
     def task(self) -> str:
@@ -133,19 +142,30 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> "Report":
-        """The inverse of `to_json`. Raises ValueError where the protocol does not match its hash."""
+        """The inverse of `to_json`.
+
+        Raises ValueError for what is no report, for one of another version, and where the protocol does not match its
+        hash.
+        """
         given = json.loads(text)
-        report = cls(
-            protocol=_protocol_of(given["protocol"]),
-            seeds=np.array(given["seeds"], dtype=np.int64),
-            successes=np.array(given["successes"], dtype=bool),
-            elapsed=np.array(given["elapsed"], dtype=np.int64),
-            skipped=tuple(given["skipped"]),
-        )
-        if report.protocol_hash != given["protocol_hash"]:
+        try:
+            said = given["protocol_hash"]
+            report = cls(
+                protocol=_protocol_of(given["protocol"]),
+                seeds=np.array(given["seeds"], dtype=np.int64),
+                successes=np.array(given["successes"], dtype=bool),
+                elapsed=np.array(given["elapsed"], dtype=np.int64),
+                skipped=tuple(given["skipped"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"the report says protocol {given['protocol_hash']}, its fields make {report.protocol_hash}: "
-                "it was edited, or written by another version; evaluate again"
+                f"no report of this version of z1_envs ({type(error).__name__}: {error}): evaluate again, or read it "
+                "with the version that wrote it"
+            ) from error
+        if report.protocol_hash != said:
+            raise ValueError(
+                f"the report says protocol {said}, its fields make {report.protocol_hash}: it was edited, or written "
+                "by another version; evaluate again"
             )
         return report
 

@@ -53,7 +53,8 @@ def write_lerobot(parts: Iterable[Demonstrations], folder: Path, *, about: Mappi
     """Writes all `parts`, of one task, as the dataset `folder`, which appears once it is complete.
 
     Memory holds one part at a time. about: anything for JSON that tells where it is from, e.g. the command.
-    Raises DemosError where `folder` exists, where there are no episodes, and for images with an odd number of pixels.
+    Raises DemosError where `folder` exists, where there are no episodes, for parts that differ in what is observed, for
+    observations that `read_lerobot` would refuse, and for images with an odd number of pixels.
     """
     if folder.exists():
         raise DemosError(f"{folder} exists already; give another directory")
@@ -68,13 +69,16 @@ def write_lerobot(parts: Iterable[Demonstrations], folder: Path, *, about: Mappi
 
 def _write(parts: Iterable[Demonstrations], root: Path, about: dict[str, Any]) -> None:
     writer: _Writer | None = None
+    attempts = simulated_steps = 0
     try:
         for demos in parts:
-            writer = writer or _Writer(root, demos)
-            writer.append(demos)
+            attempts, simulated_steps = attempts + demos.attempts, simulated_steps + demos.simulated_steps
+            if demos.num_episodes:
+                writer = writer or _Writer(root, demos)
+                writer.append(demos)
         if writer is None:
             raise DemosError("there are no demonstrations to write")
-        writer.finish(about)
+        writer.finish({"attempts": attempts, "simulated_steps": simulated_steps, "about": about})
     finally:
         if writer is not None:
             writer.close()
@@ -85,15 +89,13 @@ class _Writer:
 
     def __init__(self, root: Path, first: Demonstrations) -> None:
         self._root, self._task, self._backend = root, first.task, first.backend
-        self._kinds = {key: values.shape[1:] for key, values in first.observation.items()}
-        unknown = self._kinds.keys() - VECTORS.keys() - IMAGES.keys() - {"instruction"}
-        if unknown:
-            raise DemosError(f"these datasets have no place for the observations {sorted(unknown)}; leave them out")
+        self._kinds = _kinds_of(first)
+        _check_kinds(self._kinds)
         self._videos = {key: _Video(root, IMAGES[key], kind) for key, kind in self._kinds.items() if key in IMAGES}
         self._vectors = [ACTION_FEATURE, *(VECTORS[key] for key in self._kinds if key in VECTORS)]
         self._instructions: dict[str, int] = {}
         self._seeds: list[int] = []
-        self._num_steps = self._attempts = self._simulated_steps = 0
+        self._num_steps = 0
         self._data: pq.ParquetWriter | None = None
         self._data_file = -1
         self._data_bytes = 0
@@ -103,6 +105,10 @@ class _Writer:
         """Adds all episodes of `demos`."""
         if (demos.task, demos.backend) != (self._task, self._backend) or len(demos.seeds) != demos.num_episodes:
             raise DemosError(f"{demos.task}: parts of a dataset share task and backend, and know their episodes' seeds")
+        if _kinds_of(demos) != self._kinds:
+            raise DemosError(
+                f"parts of a dataset have the same observations, got {_kinds_of(demos)} after {self._kinds}"
+            )
         rows, first = [], 0
         for end in demos.ends.tolist():
             rows.append(self._append_episode(demos, slice(first, end), len(self._seeds) + len(rows)))
@@ -112,8 +118,6 @@ class _Writer:
             self._episodes = pq.ParquetWriter(_new(self._root, EPISODES_PATH), table.schema)
         self._episodes.write_table(table)
         self._seeds += demos.seeds
-        self._attempts += demos.attempts
-        self._simulated_steps += demos.simulated_steps
 
     def _append_episode(self, demos: Demonstrations, steps: slice, number: int) -> dict[str, Any]:
         """Writes its steps; returns its row of meta/episodes."""
@@ -166,8 +170,8 @@ class _Writer:
         self._data_bytes += table.nbytes
         self._data.write_table(table)  # a row group: LeRobot fetches single episodes by it
 
-    def finish(self, about: dict[str, Any]) -> None:
-        """Writes what is known at the end alone."""
+    def finish(self, told: dict[str, Any]) -> None:
+        """Writes what is known at the end alone; `told` goes to meta/z1.json."""
         self.close()
         _write_json(self._root / INFO, self._info())
         _write_json(self._root / STATS, self._all_statistics())
@@ -177,10 +181,8 @@ class _Writer:
             "version": OURS,
             "task": self._task,
             "backend": self._backend,
-            "attempts": self._attempts,
             "successes": len(self._seeds),
-            "simulated_steps": self._simulated_steps,
-            "about": about,
+            **told,
             "seeds": self._seeds,
             "files": {name: sha256_of(self._root / name) for name in files},
         }
@@ -299,6 +301,28 @@ class _Video:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _kinds_of(demos: Demonstrations) -> dict[str, tuple[int, ...]]:
+    """Shape of one step's observation, by key."""
+    return {key: values.shape[1:] for key, values in demos.observation.items()}
+
+
+def _check_kinds(kinds: dict[str, tuple[int, ...]]) -> None:
+    """Raises DemosError for observations that a dataset has no place for, or that nobody could read."""
+    unknown = kinds.keys() - VECTORS.keys() - IMAGES.keys() - {"instruction"}
+    if unknown:
+        raise DemosError(f"these datasets have no place for the observations {sorted(unknown)}; leave them out")
+    images = kinds.keys() & IMAGES.keys()
+    lacking = {"state", "instruction", *(IMAGES if images else ["scene"])} - kinds.keys()
+    if lacking:
+        raise DemosError(
+            f"the observations lack {sorted(lacking)}: a dataset has state, instruction and the images of all cameras, "
+            "or without images the scene"
+        )
+    sizes = {kinds[key] for key in images}
+    if len(sizes) > 1 or any(height != width for height, width, _ in sizes):
+        raise DemosError(f"got images of the sizes {sorted(sizes)}, expected squares of one size")
 
 
 def _path(template: str, file: int, video_key: str = "") -> str:

@@ -31,14 +31,14 @@ class RenderError(RuntimeError):
 
 
 def usable_backend(environ: Mapping[str, str]) -> str:
-    """What MUJOCO_GL should be: what it is, EGL where nothing is set and there is no display.
+    """What MUJOCO_GL should be: what it is, EGL where nothing (or "") is set and there is no display.
 
     "off" where nobody knows that backend or its library does not load: then everything works but images, which raise
     RenderError.
     """
     global unknown_choice  # whoever asks later finds MUJOCO_GL replaced
     default = "" if environ.get("DISPLAY") else "egl"
-    chosen = environ.get("MUJOCO_GL", default).lower().strip()
+    chosen = environ.get("MUJOCO_GL", "").lower().strip() or default
     if chosen not in (*BACKENDS, *_SWITCHES):
         unknown_choice = chosen
         logger.warning("MUJOCO_GL=%s is unknown; images are off. Choose among %s", chosen, ", ".join(BACKENDS))

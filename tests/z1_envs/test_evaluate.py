@@ -1,5 +1,7 @@
 """Evaluation: which episodes run, what the agent sees, and statistics against numbers worked by hand."""
 
+import json
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -311,3 +313,20 @@ def test_a_report_survives_json_and_an_edited_one_does_not() -> None:
     assert '"rate": null' in report([]).to_json()
     with pytest.raises(ValueError, match="edited"):
         Report.from_json(found.to_json().replace('"horizon": 20', '"horizon": 90'))
+
+
+def test_reports_of_another_version_or_cut_short_are_refused() -> None:
+    def changed(change: Callable[[dict[str, Any]], object]) -> str:
+        values = json.loads(report([1, 0, 1]).to_json())
+        change(values)
+        return json.dumps(values)
+
+    for text, words in (
+        (changed(lambda values: values["protocol"].update(lighting="dim")), "'lighting'.*with the version that wrote"),
+        (changed(lambda values: values.pop("elapsed")), "'elapsed'.*with the version that wrote"),
+        (changed(lambda values: values["protocol"].pop("task")), "'task'.*with the version that wrote"),
+        ("[1]", "with the version that wrote"),
+        (changed(lambda values: values["successes"].pop()), "3 seeds, 2 successes and 3 elapsed"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Report.from_json(text)

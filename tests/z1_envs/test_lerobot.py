@@ -1,5 +1,6 @@
 """LeRobot datasets: what is read is what was written, the format is v3.0's to the letter, and what is wrong is said."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -223,6 +224,54 @@ def test_a_dataset_appears_complete_or_not_at_all(tmp_path: Path) -> None:
         write_lerobot([demonstrations()], tmp_path / "dataset")
 
 
+def without_episodes(demos: Demonstrations) -> Demonstrations:
+    """A part in which all attempts failed: it knows neither pictures nor scene."""
+    return dataclasses.replace(
+        demos,
+        observation={key: demos.observation[key][:0] for key in ("state", "instruction")},
+        actions=demos.actions[:0],
+        episode=demos.episode[:0],
+        attempts=3,
+        simulated_steps=90,
+        seeds=(),
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_parts_without_episodes_count_as_attempts_alone(tmp_path: Path, place: int) -> None:
+    demos = demonstrations()
+    parts = [demos]
+    parts.insert(place, without_episodes(demos))
+    write_lerobot(parts, tmp_path / "dataset")
+    written = dataclasses.replace(demos, attempts=demos.attempts + 3, simulated_steps=demos.simulated_steps + 90)
+    check_same(read_lerobot(tmp_path / "dataset"), written)
+    episodes = pq.read_table(tmp_path / "dataset/meta/episodes/chunk-000/file-000.parquet")
+    assert episodes["length"].to_pylist() == [4, 1, 3]
+    with pytest.raises(DemosError, match="there are no demonstrations"):
+        write_lerobot([without_episodes(demos)], tmp_path / "empty")
+
+
+def without(demos: Demonstrations, *keys: str) -> Demonstrations:
+    kept = {key: values for key, values in demos.observation.items() if key not in keys}
+    return dataclasses.replace(demos, observation=kept)
+
+
+def test_what_cannot_be_read_is_not_written(tmp_path: Path) -> None:
+    pixels = demonstrations(pixels=True)
+    narrow = dict(pixels.observation) | {"image_wrist": pixels.observation["image_wrist"][:, :, :16]}
+    bad: list[tuple[list[Demonstrations], str]] = [
+        ([without(demonstrations(), "scene")], r"observations lack \['scene'\]"),
+        ([without(pixels, "image_wrist")], r"observations lack \['image_wrist'\]"),
+        ([without(demonstrations(), "state", "instruction")], r"observations lack \['instruction', 'state'\]"),
+        ([dataclasses.replace(pixels, observation=narrow)], r"images of .*\(32, 16, 3\).*expected squares of one size"),
+        ([demonstrations(), pixels], "parts of a dataset have the same observations"),
+    ]
+    for parts, words in bad:
+        with pytest.raises(DemosError, match=words):
+            write_lerobot(parts, tmp_path / "dataset")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     demos = demonstrations()
     demos.observation["image_odd"] = demos.observation["state"]
@@ -233,7 +282,8 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DemosError, match=r"observation\.state is float64 \(4, 16\), expected float32 \[N, 16\]"):
         write_lerobot([demos], tmp_path / "dataset")
     demos = demonstrations(pixels=True)
-    demos.observation["image_left"] = demos.observation["image_left"][:, :31]
+    for key in CAMERAS:
+        demos.observation[key] = demos.observation[key][:, :31, :31]
     with pytest.raises(DemosError, match="even number of pixels"):
         write_lerobot([demos], tmp_path / "dataset")
     assert list(tmp_path.iterdir()) == []

@@ -205,3 +205,10 @@ def test_a_backend_whose_library_is_missing_is_off(monkeypatch: pytest.MonkeyPat
     assert opengl.usable_backend({"MUJOCO_GL": "OSMesa"}) == "osmesa"
     assert opengl.usable_backend({"MUJOCO_GL": "glfw"}) == "glfw"
     assert opengl.usable_backend({"DISPLAY": ":0"}) == ""
+
+
+def test_an_empty_choice_of_a_backend_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opengl, "_loads", lambda library: True)
+    for empty in ("", " "):
+        assert opengl.usable_backend({"MUJOCO_GL": empty}) == "egl"
+        assert opengl.usable_backend({"MUJOCO_GL": empty, "DISPLAY": ":0"}) == ""

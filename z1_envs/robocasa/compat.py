@@ -32,14 +32,19 @@ def check_installed() -> Installed:
     """What is installed.
 
     Raises RoboCasaError, with the command to type, for missing packages, a version of RoboCasa that has no table, and
-    releases of mujoco, numpy and robosuite that it does not run on. Imports nothing. With numpy 2 pip complains, as
-    robosuite's mink asks for less; nothing here uses mink, and all works.
+    releases of mujoco, numpy and robosuite that it does not run on or that nothing tells. Imports nothing. With numpy 2
+    pip complains, as robosuite's mink asks for less; nothing here uses mink, and all works.
     """
     if importlib.util.find_spec("robosuite") is None:
         raise RoboCasaError(f"the official backend needs robosuite, which is not installed: {COMMAND}")
     found = installed()
-    here = {package: importlib.metadata.version(package) for package in ("mujoco", "numpy", "robosuite")}
     name, install = f"RoboCasa {found.version.name}", found.version.install
+    try:
+        here = {package: importlib.metadata.version(package) for package in ("mujoco", "numpy", "robosuite")}
+    except importlib.metadata.PackageNotFoundError as error:
+        raise RoboCasaError(
+            f"{error.name} can be imported, but is not installed as a package, so nothing tells its release: {install}"
+        ) from error
     for package, allowed in (("mujoco", found.mujoco), ("numpy", found.numpy)):
         if allowed and here[package] not in allowed:
             wanted = " or ".join(allowed)

@@ -1,5 +1,6 @@
 """Importing RoboCasa: what is refused before it, and the adapters, needed or not."""
 
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -82,6 +83,18 @@ class TestVersions:
     ) -> None:
         with pytest.raises(compat.RoboCasaError, match=message):
             self.found(version, asserts, **releases)
+
+    def test_a_package_that_pip_does_not_know_is_named_with_the_command(self) -> None:
+        def version(name: str) -> str:
+            if name == "robosuite":
+                raise importlib.metadata.PackageNotFoundError(name)
+            return self.releases[name]
+
+        self.patch.setattr(compat.importlib.metadata, "version", version)
+        with pytest.raises(
+            compat.RoboCasaError, match=r"robosuite can be imported, but is not installed.*: pip uninstall"
+        ):
+            self.found("1.0.1")
 
 
 def test_robocasa_takes_the_folder_that_its_modules_read_while_they_are_imported(tmp_path: Path) -> None:
