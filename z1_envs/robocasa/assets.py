@@ -80,7 +80,7 @@ def check_assets_begun(task: str, folder: Path, found: Installed) -> None:
     """
     _check_own(folder, found)
     missing = missing_packs(folder, found)
-    _refuse(task, folder, found, [pack for pack in missing if not any(folder.glob(pack.first))])
+    _refuse(task, folder, found, [pack for pack in missing if not any((folder / pack.folder).glob(pack.only))])
     if missing:
         logger.warning("%s has a part of %s; `z1 assets check` says more", folder, ", ".join(map(str, missing)))
 

@@ -61,13 +61,13 @@ class Pack:
     """Assets that are downloaded as one archive.
 
     download: size [MB], None where nobody publishes it. folder: what it is unpacked to, inside the folder of assets.
-    first: a pattern of what nothing but this pack puts there. model: what each of its models' folders gets from it.
+    only: a pattern of what nothing but this pack puts into that. model: what each of its models' folders gets from it.
     """
 
     name: str
     download: int | None
     folder: str
-    first: str
+    only: str = "*"
     model: str = "model.xml"
 
     def __str__(self) -> str:
@@ -161,11 +161,11 @@ V02 = Version(
     robosuite=("1.5.0", "1.5.2"),
     install="pip install robosuite==1.5.1 mujoco==3.2.6 numpy==1.23.5 pyyaml lxml",
     packs=(
-        Pack(name="textures", download=None, folder="textures", first="textures/*"),
+        Pack(name="textures", download=None, folder="textures"),
         Pack(  # the models themselves come with the package
-            name="fixtures", download=None, folder="fixtures", first="fixtures/microwaves/*/visuals", model="visuals"
+            name="fixtures", download=None, folder="fixtures", only="microwaves/*/visuals", model="visuals"
         ),
-        Pack(name="objaverse", download=None, folder="objects/objaverse", first="objects/objaverse/*"),
+        Pack(name="objaverse", download=None, folder="objects/objaverse"),
     ),
     download=("python -m robocasa.scripts.download_kitchen_assets", 5),
 )
@@ -227,13 +227,11 @@ V101 = Version(
     install='pip uninstall -y robocasa && pip install -e ".[robocasa]"',
     # Sizes: the archives of May 2026, as mirrors of them list them.
     packs=(
-        Pack(name="tex", download=None, folder="textures", first="textures/*"),
-        Pack(  # of all styles but those of "target"
-            name="tex_generative", download=None, folder="generative_textures", first="generative_textures/*"
-        ),
-        Pack(name="fixtures_lw", download=530, folder="fixtures", first="fixtures/microwaves/*"),
-        Pack(name="objs_objaverse", download=None, folder="objects/objaverse", first="objects/objaverse/*"),
-        Pack(name="objs_lw", download=792, folder="objects/lightwheel", first="objects/lightwheel/*"),
+        Pack(name="tex", download=None, folder="textures"),
+        Pack(name="tex_generative", download=None, folder="generative_textures"),  # of all styles but those of "target"
+        Pack(name="fixtures_lw", download=530, folder="fixtures", only="microwaves/*"),
+        Pack(name="objs_objaverse", download=None, folder="objects/objaverse"),
+        Pack(name="objs_lw", download=792, folder="objects/lightwheel"),
     ),
     download=("robocasa-download-assets -y --type", 10),
 )
