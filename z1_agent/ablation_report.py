@@ -17,7 +17,7 @@ from z1_agent.manifest import Manifest
 from z1_agent.recipe import Modules
 from z1_agent.statistics import Estimate, smoothed
 from z1_agent.suite_report import ONE_SEED, as_svg, p_in_words, points, share
-from z1_agent.tables import Figure, Table
+from z1_agent.tables import Figure, Part, Table
 
 _TITLE = "Z-1 open: what each part is worth"
 _COLORS = (BLUE, GREEN, RED, SAND, INK, "#8e5cd9")
@@ -47,19 +47,20 @@ def write_ablation(manifest: Manifest) -> list[VariantRow]:
     if not rows:
         return rows
     shown = [row for row in rows if row.task is None]
-    figures = [_differences(shown)] if len(shown) > 1 else []
-    figures += [_curves(task, of_task, factor) for task, of_task in runs.items() for factor in _factors(of_task)]
-    tables = [_variants("All tasks", shown)]
+    parts: list[Part] = [_differences(shown)] if len(shown) > 1 else []
+    parts.append(_variants("All tasks", shown, _NOTE))
     if reach:
-        tables.append(_reach(reach))
-    for task in runs if len(runs) > 1 else ():
-        tables.append(_variants(task, [row for row in rows if row.task == task]))
+        parts.append(_reach(reach))
+    for task, of_task in runs.items():
+        if len(runs) > 1:
+            parts.append(_variants(task, [row for row in rows if row.task == task], "Columns as above."))
+        parts += [_curves(task, of_task, factor) for factor in _factors(of_task)]
     values = {
         "defaults": {task: _default(manifest, task) for task in runs},
         "variants": [dataclasses.asdict(row) for row in rows],
         "reach": [dataclasses.asdict(row) for row in reach],
     }
-    manifest.write_results(_TITLE, ablation_lead(manifest, runs, reach), tables, figures, _finite(values))
+    manifest.write_results(_TITLE, ablation_lead(manifest, runs, reach), parts, _finite(values))
     return rows
 
 
@@ -108,11 +109,11 @@ def _times(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:.2f} ×"
 
 
-def _variants(title: str, rows: Sequence[VariantRow]) -> Table:
+def _variants(title: str, rows: Sequence[VariantRow], note: str) -> Table:
     columns = ("factor", "variant", "what it does", "tasks", "runs", "final", "difference", "p")
     columns += ("equal env steps", "average", "equal CPU time", "average", "env steps", "CPU time")
     cells = tuple(_variant_cells(row) for row in rows)
-    return Table(title=title, columns=columns, rows=cells, note=_NOTE, num_names=3)
+    return Table(title=title, columns=columns, rows=cells, note=note, num_names=3)
 
 
 def _variant_cells(row: VariantRow) -> tuple[str, ...]:

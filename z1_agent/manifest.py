@@ -20,7 +20,7 @@ from typing import Any
 
 from z1_agent.presets import TrainConfig, load_config
 from z1_agent.run import LOCK_FILE, Run, RunError, origin, write_text
-from z1_agent.tables import Figure, Table, markdown, page
+from z1_agent.tables import Figure, Part, markdown, page
 
 _FILE = "manifest.json"
 
@@ -83,18 +83,16 @@ class Manifest:
         about = {"kind": self.kind, "preset": self.preset, "digest": self.digest, "planned": planned}
         write_text(self.path / _FILE, json.dumps(about | {"origins": self.origins}, indent=1))
 
-    def write_results(
-        self, title: str, lead: Sequence[str], tables: Sequence[Table], figures: Sequence[Figure], values: Any
-    ) -> None:
+    def write_results(self, title: str, lead: Sequence[str], parts: Sequence[Part], values: Any) -> None:
         """results.md, results.html and results.json, which holds `values`; each of them whole or not at all."""
         folder = self.path / "figures"
         folder.mkdir(exist_ok=True)
-        for figure in figures:
+        for figure in (part for part in parts if isinstance(part, Figure)):
             write_text(folder / f"{figure.name}.svg", figure.svg)
         about = {"kind": self.kind, "preset": self.preset, "digest": self.digest, "origins": self.origins}
         write_text(self.path / "results.json", json.dumps(about | values, indent=1))
-        write_text(self.path / "results.html", page(title, lead, tables, figures))
-        write_text(self.path / "results.md", markdown(title, lead, tables, figures, folder.name))
+        write_text(self.path / "results.html", page(title, lead, parts))
+        write_text(self.path / "results.md", markdown(title, lead, parts, folder.name))
 
 
 def open_manifest(

@@ -50,7 +50,7 @@ def write_suite(manifest: Manifest) -> Summary | None:
     ]
     tables = [_tasks(summary), _averages(summary), *_published()]
     values = dataclasses.asdict(summary) | {"worse": summary.worse, "published": _published_values()}
-    manifest.write_results(_TITLE, lead_of(summary), tables, figures, values)
+    manifest.write_results(_TITLE, lead_of(summary), [*figures, *tables], values)
     return summary
 
 

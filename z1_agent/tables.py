@@ -43,30 +43,40 @@ class Figure:
     svg: str
 
 
-def markdown(title: str, lead: Sequence[str], tables: Sequence[Table], figures: Sequence[Figure], folder: str) -> str:
-    """The whole as Markdown; the figures are files in `folder`."""
-    parts = [f"# {title}", *lead]
-    parts += [f"![{figure.caption}]({folder}/{figure.name}.svg)\n\n{figure.caption}" for figure in figures]
-    for table in tables:
-        rule = ["---" if i < table.num_names else "---:" for i in range(len(table.columns))]
-        lines = ["| " + " | ".join(_cell(text) for text in row) + " |" for row in (table.columns, rule, *table.rows)]
-        parts.append(f"## {table.title}\n\n" + "\n".join(lines) + f"\n\n{table.note}")
-    return "\n\n".join(parts) + "\n"
+Part = Table | Figure
 
 
-def page(title: str, lead: Sequence[str], tables: Sequence[Table], figures: Sequence[Figure]) -> str:
-    """The whole as one HTML page."""
+def markdown(title: str, lead: Sequence[str], parts: Sequence[Part], folder: str) -> str:
+    """The whole as Markdown, `parts` in their order; the figures are files in `folder`."""
+    texts = [_markdown_table(part) if isinstance(part, Table) else _markdown_figure(part, folder) for part in parts]
+    return "\n\n".join([f"# {title}", *lead, *texts]) + "\n"
+
+
+def page(title: str, lead: Sequence[str], parts: Sequence[Part]) -> str:
+    """The whole as one HTML page, `parts` in their order."""
     name = html.escape(title)
-    parts = [f"<h1>{name}</h1>", *(f"<p>{html.escape(text)}</p>" for text in lead)]
-    for figure in figures:
-        svg = figure.svg[figure.svg.index("<svg") :]
-        parts.append(f"<figure>{svg}<figcaption>{html.escape(figure.caption)}</figcaption></figure>")
-    parts += [_html_table(table) for table in tables]
+    texts = [f"<h1>{name}</h1>", *(f"<p>{html.escape(text)}</p>" for text in lead)]
+    texts += [_html_table(part) if isinstance(part, Table) else _html_figure(part) for part in parts]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width, initial-scale=1"><title>{name}</title><style>{_STYLE}</style></head>'
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
+        f"<body><main>{''.join(texts)}</main></body></html>\n"
     )
+
+
+def _markdown_table(table: Table) -> str:
+    rule = ["---" if i < table.num_names else "---:" for i in range(len(table.columns))]
+    lines = ["| " + " | ".join(_cell(text) for text in row) + " |" for row in (table.columns, rule, *table.rows)]
+    return f"## {table.title}\n\n" + "\n".join(lines) + f"\n\n{table.note}"
+
+
+def _markdown_figure(figure: Figure, folder: str) -> str:
+    return f"![{figure.caption}]({folder}/{figure.name}.svg)\n\n{figure.caption}"
+
+
+def _html_figure(figure: Figure) -> str:
+    svg = figure.svg[figure.svg.index("<svg") :]
+    return f"<figure>{svg}<figcaption>{html.escape(figure.caption)}</figcaption></figure>"
 
 
 def _html_table(table: Table) -> str:

@@ -274,6 +274,10 @@ def test_the_tables_of_tasks_with_recipes_of_their_own(tmp_path: Path) -> None:
     assert f"{TASK}: tree {words} (recipe {tree.digest})." in text
     defaults = json.loads((manifest.path / "results.json").read_text())["defaults"]
     assert defaults[TASK] == {"modules": f"tree {words}", "recipe_digest": tree.digest}
+    order = ["figures/differences.svg", "## All tasks", "## Env steps to"]
+    order += ["## OpenDrawer", "figures/OpenDrawer-branching", f"## {TASK}", f"figures/{TASK}-branching"]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places), "what holds for all tasks comes first, and a task's curves behind its table"
 
 
 def test_the_command_varies_the_recipe(
