@@ -198,6 +198,7 @@ class RoboCasaEnv(gym.Env):
             seed=self._episode.seed,
             draw=self._episode.draw,
             text=compressed(self._episode.text),
+            instruction=self._episode.instruction,
             sizes=model_sizes(self._episode.simulation.model),
             start=self._episode.start,
         )
@@ -239,11 +240,11 @@ class RoboCasaEnv(gym.Env):
                 break
         else:
             raise RuntimeError(f"{self._ready.task}: seed {seed} gave {_MAX_DRAWS} scenes in which all was done")
-        simulation, text = Simulation(self._env), model_text(self._env)
+        simulation, text, instruction = Simulation(self._env), model_text(self._env), self._told()
         access = StateAccess(simulation)
         return _Episode(
-            scene_id=scene_hash(text),
-            instruction=self._ready.version.words(self._env.get_ep_meta()["lang"]),
+            scene_id=scene_hash(text, instruction),
+            instruction=instruction,
             seed=seed,
             draw=draw,
             text=text,
@@ -255,6 +256,11 @@ class RoboCasaEnv(gym.Env):
     def _held(self, scene: Scene) -> _Episode:
         """`scene` at its start."""
         text = hold(self._env, scene, self._build)
+        if self._told() != scene.instruction:
+            raise SnapshotError(
+                f"scene {scene.scene_id!r} is to {self._told()!r} here, to {scene.instruction!r} where it was made: "
+                "use the same releases of robocasa and numpy as there, then reset"
+            )
         simulation = Simulation(self._env)
         access = StateAccess(simulation)
         access.set_state(scene.start)
@@ -262,7 +268,7 @@ class RoboCasaEnv(gym.Env):
         access.set_state(scene.start)
         return _Episode(
             scene_id=scene.scene_id,
-            instruction=self._ready.version.words(self._env.get_ep_meta()["lang"]),
+            instruction=scene.instruction,
             seed=scene.seed,
             draw=scene.draw,
             text=text,
@@ -270,6 +276,10 @@ class RoboCasaEnv(gym.Env):
             simulation=simulation,
             access=access,
         )
+
+    def _told(self) -> str:
+        """What RoboCasa wants done in the scene that it has, in v0.2's words."""
+        return self._ready.version.words(self._env.get_ep_meta()["lang"])
 
     def _build(self, seed: int, draw: int) -> None:
         """RoboCasa's scene and start number `draw` of `seed`."""

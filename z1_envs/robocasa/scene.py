@@ -25,7 +25,8 @@ class Scene:
     """A scene and its start; picklable.
 
     name: of the env with its options. seed, draw: what RoboCasa's stream is seeded with. text: the model in full
-    precision, compressed, with placeholders for folders. sizes: of the compiled model. start: its first moment.
+    precision, compressed, with placeholders for folders. instruction: which of the knobs, or which way. sizes: of the
+    compiled model. start: its first moment.
     """
 
     scene_id: str
@@ -33,6 +34,7 @@ class Scene:
     seed: int
     draw: int
     text: bytes
+    instruction: str
     sizes: tuple[int, ...]
     start: SimulationState
 
@@ -45,9 +47,9 @@ def model_text(official: Any) -> str:
     return text
 
 
-def scene_hash(text: str) -> str:
-    """The `scene_id` of a model's text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def scene_hash(text: str, instruction: str) -> str:
+    """The `scene_id` of a model's text and of what is to be done there: one model may serve several goals."""
+    return hashlib.sha256(f"{text}\n{instruction}".encode()).hexdigest()[:16]
 
 
 def model_sizes(model: mujoco.MjModel) -> tuple[int, ...]:
@@ -69,12 +71,12 @@ def check_scene(scene: Any, name: str) -> None:
             f"the scene is of {scene.name}, this env is {name}: build this env with the same task and options"
         )
     try:
-        found = scene_hash(zlib.decompress(scene.text).decode())
+        found = scene_hash(zlib.decompress(scene.text).decode(), scene.instruction)
     except (zlib.error, UnicodeDecodeError):
         found = None
     if found != scene.scene_id:
         raise SnapshotError(
-            f"the model's text does not belong to scene {scene.scene_id!r}: the record is damaged; take another copy"
+            f"model and instruction do not belong to scene {scene.scene_id!r}: the record is damaged; take another copy"
         )
 
 

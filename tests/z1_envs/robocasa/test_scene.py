@@ -39,7 +39,7 @@ def other_text(scene: Scene) -> Scene:
     text = zlib.decompress(scene.text).decode()
     changed = text.replace('armature="5.0"', f'armature="{5.0 * (1 + 1e-12)!r}"', 1)
     assert changed != text
-    return replace(scene, scene_id=scene_hash(changed), text=compressed(changed))
+    return replace(scene, scene_id=scene_hash(changed, scene.instruction), text=compressed(changed))
 
 
 def test_nothing_to_hand_out_before_a_reset(pack: Path) -> None:
@@ -91,6 +91,7 @@ def test_scenes_of_others_are_refused_with_the_env_as_it_was(pack: Path, envs: t
         (replace(scene, name="RoboCasaEnv(CloseDrawer)"), r"the scene is of RoboCasaEnv\(CloseDrawer\), this env is"),
         (replace(scene, text=compressed("<mujoco/>")), "the record is damaged"),
         (replace(scene, text=b"cut short"), "the record is damaged"),
+        (replace(scene, instruction="open the other drawer"), "the record is damaged"),
         ("scene", r"takes what get_scene\(\) returned, got str"),
     ):
         with pytest.raises(SnapshotError, match=words):
@@ -108,9 +109,24 @@ def test_other_assets_are_named(envs: tuple[RoboCasaEnv, RoboCasaEnv]) -> None:
     with pytest.raises(SnapshotError, match=r"compiles to the sizes .* use the same assets"):
         env.reset(options={"scene": replace(scene, sizes=(*scene.sizes[:-1], 0))})
     text = re.sub(r"sink_\w+_spout_joint", "another_joint", zlib.decompress(scene.text).decode())
+    other = replace(scene, scene_id=scene_hash(text, scene.instruction), text=compressed(text))
     with pytest.raises(SnapshotError, match=r"has other parts here, among them .*another_joint"):
-        env.reset(options={"scene": replace(scene, scene_id=scene_hash(text), text=compressed(text))})
+        env.reset(options={"scene": other})
     assert env.scene_id == ""
+    assert env.reset(options={"scene": scene})[1]["scene_id"] == scene.scene_id
+
+
+def test_a_scene_with_another_goal_is_another_scene(envs: tuple[RoboCasaEnv, RoboCasaEnv]) -> None:
+    env = envs[0]
+    env.reset(seed=0)
+    scene = env.get_scene()
+    text = zlib.decompress(scene.text).decode()
+    wrong = replace(scene, instruction="open the other drawer", scene_id=scene_hash(text, "open the other drawer"))
+    assert wrong.scene_id != scene.scene_id == scene_hash(text, env.instruction)
+    with pytest.raises(
+        SnapshotError, match=r"is to 'open the .* drawer' here, to 'open the other drawer' where it was"
+    ):
+        env.reset(options={"scene": wrong})
     assert env.reset(options={"scene": scene})[1]["scene_id"] == scene.scene_id
 
 
