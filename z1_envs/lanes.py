@@ -75,6 +75,8 @@ class LaneVectorEnv(BranchVectorEnv):
     def close_extras(self) -> None:
         """Closes the envs, ends the workers."""
         for lane in self._lanes:
+            lane.ask_to_close()  # all at once, then wait for each
+        for lane in self._lanes:
             lane.close()
 
     def _call(self, command: str, lanes: Any, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -135,6 +135,9 @@ class LocalLane:
         """What it returned."""
         return self._result
 
+    def ask_to_close(self) -> None:
+        """Nothing: `close` does it."""
+
     def close(self) -> None:
         """Closes the env."""
         self._lane.close()
@@ -198,10 +201,14 @@ class WorkerLane:
         self._remember(self._pending, result)
         return result
 
-    def close(self) -> None:
-        """Ends the process and frees the shared memory; harmless where both are gone."""
+    def ask_to_close(self) -> None:
+        """Tells the worker to close its env and to end; `close` waits for it."""
         with contextlib.suppress(OSError):
             self._connection.send((self._number + 1, "close", ()))
+
+    def close(self) -> None:
+        """Ends the process and frees the shared memory; harmless where both are gone."""
+        self.ask_to_close()
         self._process.join(_CLOSE_TIMEOUT)
         if self._process.is_alive():
             self._process.kill()

@@ -4,6 +4,7 @@ import os
 import pickle
 import runpy
 import signal
+import time
 from collections.abc import Iterator
 from multiprocessing import active_children
 from multiprocessing.shared_memory import SharedMemory
@@ -34,6 +35,20 @@ class Touchy(FakeEnv):
         if action[1] == -0.5:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().step(action)
+
+
+class Meeting(FakeEnv):
+    """Closes when `num_envs` of them have begun to, in whatever processes; not before."""
+
+    def __init__(self, folder: Path, num_envs: int) -> None:
+        super().__init__()
+        self.folder, self.num_envs = folder, num_envs
+
+    def close(self) -> None:
+        (self.folder / f"closing-{os.getpid()}").touch()
+        while len(list(self.folder.glob("closing-*"))) < self.num_envs:
+            time.sleep(0.01)
+        (self.folder / f"closed-{os.getpid()}").touch()
 
 
 class Unbuildable(FakeEnv):
@@ -202,6 +217,12 @@ def test_what_cannot_travel_is_refused_and_forgotten(nothing_left: None) -> None
 def test_an_env_that_cannot_be_built_says_so_and_leaves_nothing(nothing_left: None) -> None:
     with pytest.raises(FileNotFoundError, match=r"no kitchen\.xml here"):
         LaneVectorEnv([FakeEnv, Unbuildable], workers=2)
+
+
+def test_workers_close_side_by_side(tmp_path: Path, nothing_left: None) -> None:
+    envs = LaneVectorEnv(lambda: Meeting(tmp_path, 3), num_envs=3, workers=3)
+    envs.close()  # one after the other they would wait for each other until they are killed
+    assert len(list(tmp_path.glob("closed-*"))) == 3
 
 
 def test_a_block_carries_observations_and_refuses_other_shapes() -> None:
