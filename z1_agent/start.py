@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from z1_agent import checkpoint
 from z1_agent.checkpoint import CheckpointError, DataFormat
@@ -19,7 +20,7 @@ from z1_agent.flow import FlowSDE
 from z1_agent.observation import PUBLISHED_CAMERAS, Normalizer
 from z1_agent.openpi_names import float32_dtype, from_lerobot, openpi_dtype
 from z1_agent.paligemma_tokenizer import PaliGemmaTokenizer, hub_tokenizer
-from z1_agent.pi05 import NANO_PATCH, Pi05Config, pi05, pi05_nano
+from z1_agent.pi05 import NANO_PATCH, Pi05Config, octaves, pi05, pi05_nano
 from z1_agent.policy import Pi05Policy, PolicyConfig
 from z1_agent.presets import FineTuneConfig, TrainConfig
 from z1_agent.pretrained import PretrainedError, find_tensors, load_pretrained, locate
@@ -64,7 +65,19 @@ def fresh_policy(config: PolicyConfig, normalizer: Normalizer, *, seed: int) -> 
     """A policy that has learned nothing, with the weights that `seed` draws and this program's own tokenizer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Pi05Policy(config, normalizer, NanoTokenizer())
+        policy = Pi05Policy(config, normalizer, NanoTokenizer())
+        if config.model.scene_width == 0:  # where there is a scene, it has the robot's state as numbers
+            _put_in_order(policy.model.embedding.weight.data[NanoTokenizer.bins])
+    return policy
+
+
+def _put_in_order(embeddings: Tensor) -> None:
+    """Makes neighbours among `embeddings` [N, W] alike, as numbers are in a vocabulary that has been trained. Of 257
+    that were drawn one by one, a few demonstrations would show most hardly ever.
+    """
+    numbers = octaves(torch.linspace(-1, 1, len(embeddings))[:, None])
+    ordered = numbers @ torch.randn(numbers.shape[1], embeddings.shape[1])
+    embeddings.copy_(ordered * (embeddings.std() / ordered.std()))
 
 
 def statistics(demos: Demonstrations, *, with_scene: bool) -> Normalizer:

@@ -131,6 +131,7 @@ class NanoTokenizer:
     name = "nano-" + hashlib.sha256("\0".join(_PIECES).encode()).hexdigest()[:12]
     vocab_size = len(_PIECES) + 256
     content: bytes | None = None
+    bins = slice(_FIRST_BIN - 1, _FIRST_BIN + NUM_BINS)  # ids of the state's bins, from -1 to 255
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without the leading one that `prompts` adds."""
