@@ -108,10 +108,10 @@ _MOVED = partial(TrainConfig, sde=FlowSDE(num_steps=4, noise=1.2), grpo=GrpoConf
 # learns.
 CPU_TASKS = {
     "PnPCounterToCab": (200, 160, _CARRIED),
-    "PnPCabToCounter": (200, 120, _CARRIED),
+    "PnPCabToCounter": (200, 50, _CARRIED),
     "PnPCounterToSink": (120, 160, _CARRIED),
     "PnPSinkToCounter": (120, 120, _CARRIED),
-    "PnPCounterToMicrowave": (200, 120, _CARRIED),
+    "PnPCounterToMicrowave": (200, 70, _CARRIED),
     "PnPMicrowaveToCounter": (200, 120, _CARRIED),
     "PnPCounterToStove": (120, 120, _CARRIED),
     "PnPStoveToCounter": (120, 140, _CARRIED),
