@@ -106,6 +106,13 @@ class RoboCasaEnv(gym.Env):
         return "" if self._episode is None else self._episode.instruction
 
     @property
+    def official(self) -> Any:
+        """RoboCasa's own env underneath, the same one for all episodes, to read what observations do not tell:
+        fixtures, objects, poses. Whoever changes or steps it breaks snapshots.
+        """
+        return self._env
+
+    @property
     def snapshot_name(self) -> str:
         """The env with its arguments; snapshots and scenes are exchanged between envs of equal names."""
         options = replace(self.options, horizon=self.horizon, assets=None)
