@@ -40,6 +40,7 @@ from z1_agent.recipe import RecipeError, recipe_defaults
 from z1_agent.run import RunError
 from z1_agent.start import policy_defaults
 from z1_envs.demos import DemosError
+from z1_envs.kitchen.env import ObsMode
 from z1_envs.opengl import RenderError
 from z1_envs.robocasa.versions import RoboCasaError
 from z1_envs.tasks import ENV_ID_PREFIX, TASKS
@@ -99,7 +100,7 @@ def _parse(words: list[str]) -> Command:
     config = _named(words)
     command = _parse_with(words, _adapted(config, words) if is_training else config)
     if isinstance(command, Train):
-        config, recipe = _adapted(PRESETS[command.preset](command.task), words), command.config.recipe
+        config, recipe = _adapted(PRESETS[command.preset](command.task, _obs(words)), words), command.config.recipe
         command = _parse_with(words, config if recipe is None else recipe_defaults(config, recipe))
     return command
 
@@ -107,7 +108,11 @@ def _parse(words: list[str]) -> Command:
 def _named(words: list[str]) -> TrainConfig:
     """The configuration of the task and preset that `words` name; where they name none, of any."""
     preset = PRESETS.get(_value_of(words, "--preset") or "cpu", cpu)
-    return preset(_task_in(words) or _ANY_TASK)
+    return preset(_task_in(words) or _ANY_TASK, _obs(words))
+
+
+def _obs(words: list[str]) -> ObsMode:
+    return "pixels" if _value_of(words, "--obs") == "pixels" else "state"
 
 
 def _task_in(words: list[str]) -> str | None:

@@ -132,25 +132,29 @@ CPU_TASKS = {
     "CoffeeServeMug": (160, 40, _CARRIED),
     "CoffeeSetupMug": (200, 120, _CARRIED),
 }
+_SEEN_DEMOS = 100  # at least, where the policy sees images: how things look differs more than where they are
 _MANY_DEMOS = 40  # from here on SFT rises for longer: rounds have more steps, and the average spans more of them
 _STEPS_OF_A_LANE = 6000  # in all iterations of GRPO, at most: long episodes get fewer iterations, not more minutes
 
 
-def cpu(task: str) -> TrainConfig:
-    """Minutes on two cores: the nano policy on privileged state."""
+def cpu(task: str, obs: ObsMode = "state") -> TrainConfig:
+    """Minutes on two cores: the nano policy, on privileged state or on images, which take longer."""
     name = get_task(task).name
     horizon, num_demos, kind = CPU_TASKS[name]
+    if obs == "pixels":
+        num_demos = max(num_demos, _SEEN_DEMOS)
     steps, ema_decay = (200, 0.99) if num_demos < _MANY_DEMOS else (400, 0.997)
     sft = SftConfig(num_demos=num_demos, learning_rate=2e-3, ema_decay=ema_decay, steps_per_round=steps, max_rounds=12)
     config = kind(task=name, horizon=horizon, sft=sft)
-    return dataclasses.replace(
+    config = dataclasses.replace(
         config, grpo=dataclasses.replace(config.grpo, num_iterations=_STEPS_OF_A_LANE // horizon)
     )
+    return seeing(config) if obs == "pixels" else config
 
 
-def smoke(task: str) -> TrainConfig:
+def smoke(task: str, obs: ObsMode = "state") -> TrainConfig:
     """Every stage in seconds, to see that it runs. It learns next to nothing."""
-    config = cpu(task)
+    config = cpu(task, obs)
     return dataclasses.replace(
         config,
         horizon=config.horizon if config.horizon > 120 else 60,
@@ -172,6 +176,14 @@ def smoke(task: str) -> TrainConfig:
     )
 
 
+def seeing(config: TrainConfig) -> TrainConfig:
+    """`config` for a policy that sees images. It fails more often, from the start on, so a trunk would decide for all;
+    and what sees would take most of the time to train.
+    """
+    grpo = dataclasses.replace(config.grpo, branching="flat", trainable="action_expert")
+    return dataclasses.replace(config, obs="pixels", grpo=grpo)
+
+
 def on_backend(config: TrainConfig, backend: str) -> TrainConfig:
     """`config` with the defaults of `backend`: the official RoboCasa gives images alone, and has its own horizons.
 
@@ -183,7 +195,7 @@ def on_backend(config: TrainConfig, backend: str) -> TrainConfig:
     if config.task not in version.tasks:
         raise ValueError(f"RoboCasa {version.name} has no {config.task}; take another task, or --backend kitchen")
     horizon = version.tasks[config.task].horizon
-    return dataclasses.replace(config, backend="robocasa", obs="pixels", horizon=horizon)
+    return dataclasses.replace(seeing(config), backend="robocasa", horizon=horizon)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,4 +278,4 @@ def _rebuild(kind: type, values: Mapping[str, Any], where: str) -> Any:
     return kind(**given)
 
 
-PRESETS: dict[str, Callable[[str], TrainConfig]] = {"cpu": cpu, "smoke": smoke}
+PRESETS: dict[str, Callable[[str, ObsMode], TrainConfig]] = {"cpu": cpu, "smoke": smoke}

@@ -21,6 +21,7 @@ from z1_agent.run import Run, write_text
 from z1_agent.schedules import LinearTrunk
 from z1_agent.taken_over import sft_settings
 from z1_agent.trainable import Trainable
+from z1_envs.kitchen.env import ObsMode
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
 
 FORMAT = 1
@@ -109,7 +110,7 @@ class Recipe:
 
     task: str
     backend: str
-    obs: str
+    obs: ObsMode
     scene_version: int
     modules: Modules
     reasons: tuple[str, ...]
@@ -249,7 +250,7 @@ def _check_as_the_preset(recipe: Recipe, config: TrainConfig) -> None:
     preset = recipe.diagnosis.get("preset")
     if preset not in PRESETS:
         return
-    measured = PRESETS[preset](recipe.task)
+    measured = PRESETS[preset](recipe.task, recipe.obs)
     for name in ("horizon", "executed_len", "sde", "sft"):
         there, here = getattr(measured, name), getattr(config, name)
         if there != here:

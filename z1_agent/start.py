@@ -22,7 +22,7 @@ from z1_agent.openpi_names import float32_dtype, from_lerobot, openpi_dtype
 from z1_agent.paligemma_tokenizer import PaliGemmaTokenizer, hub_tokenizer
 from z1_agent.pi05 import NANO_PATCH, Pi05Config, octaves, pi05, pi05_nano
 from z1_agent.policy import Pi05Policy, PolicyConfig
-from z1_agent.presets import FineTuneConfig, TrainConfig
+from z1_agent.presets import FineTuneConfig, TrainConfig, seeing
 from z1_agent.pretrained import PretrainedError, find_tensors, load_pretrained, locate
 from z1_agent.tensor_file import Stored
 from z1_agent.tokenizer import NanoTokenizer, PromptFormat
@@ -150,9 +150,8 @@ def policy_defaults(config: TrainConfig, policy: str) -> TrainConfig:
     found = checkpoint.read_config(_checkpoint_source(policy).path)
     vision = found.model.vision
     return dataclasses.replace(
-        config,
+        dataclasses.replace(config, obs="state") if vision is None else seeing(config),
         policy=policy,
-        obs="state" if vision is None else "pixels",
         image_px=config.image_px if vision is None else vision.image_px,
         chunk_len=found.model.chunk_len,
         executed_len=found.executed_len,

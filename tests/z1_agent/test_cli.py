@@ -181,6 +181,20 @@ def test_the_help_of_a_training_is_that_of_its_task(capsys: pytest.CaptureFixtur
     assert all("validation_episodes: held-out episodes that stop SFT" in " ".join(t.split()) for t in shown.values())
 
 
+def test_what_sees_images_has_defaults_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("obs", "sft.num-demos", "grpo.branching", "grpo.trainable")
+    for words, expected in {
+        "": ["state", "8", "trunk", "all"],
+        "--obs pixels": ["pixels", "100", "flat", "action_expert"],
+        "--obs=pixels --preset smoke": ["pixels", "4", "flat", "action_expert"],
+    }.items():
+        with pytest.raises(SystemExit):
+            main(["train", "OpenDrawer", *words.split(), "--help"])
+        shown = capsys.readouterr().out
+        patterns = [rf"--{re.escape(flag)} [^\n]*?[│ \n]*\(default: ([^)]+)\)" for flag in flags]
+        assert [re.findall(pattern, shown) for pattern in patterns] == [[value] for value in expected]
+
+
 def test_demos_are_collected_and_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drawer, door = tmp_path / "drawer", tmp_path / "deep" / "door"
     collect = ["--episodes", "3", "--seed", "4", "--noise", "0.1"]

@@ -34,6 +34,7 @@ from z1_agent.signals import (
     approach_of,
     failures_of,
 )
+from z1_envs.kitchen.env import ObsMode
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
 from z1_envs.layout import SCENE
 
@@ -369,8 +370,8 @@ def test_a_suite_of_before_there_were_recipes_goes_on(tmp_path: Path) -> None:
     assert resumed.planned[TASK].num_seeds == 1
 
 
-def short(task: str) -> TrainConfig:
-    return dataclasses.replace(tiny(task, num_iterations=2), eval_episodes=4, checkpoint_every=1)
+def short(task: str, obs: ObsMode = "state") -> TrainConfig:
+    return dataclasses.replace(tiny(task, num_iterations=2), obs=obs, eval_episodes=4, checkpoint_every=1)
 
 
 class ChangesTheRecipe(StopRequest):

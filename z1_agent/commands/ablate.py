@@ -95,7 +95,7 @@ class Ablate:
         return work
 
     def _default(self, task: str) -> TrainConfig:
-        config = PRESETS[self.preset](task)
+        config = PRESETS[self.preset](task, "state")
         if self.recipe is not None:
             config = with_recipe(recipe_defaults(config, self.recipe))
         return shortened(config, self.iterations, self.eval_episodes)

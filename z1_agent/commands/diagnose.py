@@ -56,7 +56,7 @@ class Diagnose:
         for flag, number in flags.items():
             check_at_least_1(flag, number)
         check_not_negative("--seed", self.seed)
-        config = replace(PRESETS[self.preset](self.task), seed=self.seed, obs=self.obs, image_px=self.image_px)
+        config = replace(PRESETS[self.preset](self.task, self.obs), seed=self.seed, image_px=self.image_px)
         out = self.out or Path("runs") / f"diagnose-{config.task}-{self.preset}-{self.seed}"
         file = Run(out).recipe
         if file.exists() and not self.resume:

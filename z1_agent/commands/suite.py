@@ -89,9 +89,9 @@ class Suite:
         return work
 
     def _config(self, task: str) -> TrainConfig:
-        config = PRESETS[self.preset](task)
-        changes = {"obs": self.obs, "image_px": self.image_px} if self.obs == "pixels" else {}
-        config = dataclasses.replace(config, **changes)
+        config = PRESETS[self.preset](task, self.obs)
+        if self.obs == "pixels":
+            config = dataclasses.replace(config, image_px=self.image_px)
         if self.recipe is not None:
             config = with_recipe(recipe_defaults(config, self.recipe))
         return shortened(config, self.iterations, self.eval_episodes)
