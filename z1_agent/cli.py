@@ -7,6 +7,7 @@ code 2; what goes wrong later is a fault of the program and shows its traceback.
 import contextlib
 import inspect
 import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -72,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         work = _parse(words).prepare(words)
+    except BrokenPipeError:  # whoever reads a help has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at the end
+        return 1
     except (ValueError, *_REFUSALS) as error:
         return _refuse(error)
     try:

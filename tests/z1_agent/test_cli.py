@@ -181,6 +181,14 @@ def test_the_help_of_a_training_is_that_of_its_task(capsys: pytest.CaptureFixtur
     assert all("validation_episodes: held-out episodes that stop SFT" in " ".join(t.split()) for t in shown.values())
 
 
+def test_a_help_may_be_cut_short() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)  # as `| head` does, once it has its lines
+    done = subprocess.run([*RUN_Z1, "train", "--help"], cwd=ROOT, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_what_sees_images_has_defaults_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ("obs", "sft.num-demos", "grpo.branching", "grpo.trainable")
     for words, expected in {
