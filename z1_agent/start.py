@@ -149,10 +149,13 @@ def policy_defaults(config: TrainConfig, policy: str) -> TrainConfig:
     """
     found = checkpoint.read_config(_checkpoint_source(policy).path)
     vision = found.model.vision
+    if vision is None:
+        config = dataclasses.replace(config, obs="state")
+    else:
+        config = dataclasses.replace(seeing(config), image_px=vision.image_px)
     return dataclasses.replace(
-        dataclasses.replace(config, obs="state") if vision is None else seeing(config),
+        config,
         policy=policy,
-        image_px=config.image_px if vision is None else vision.image_px,
         chunk_len=found.model.chunk_len,
         executed_len=found.executed_len,
         sde=found.sde,
