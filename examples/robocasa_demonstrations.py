@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from z1_envs.demos import Demonstrations
-from z1_envs.layout import ACTION, CAMERAS, STATE
+from z1_envs.demos import Demonstrations, one_episode
+from z1_envs.layout import ACTION, STATE
 from z1_envs.lerobot_writer import write_lerobot
 from z1_envs.robocasa.env import RoboCasaEnv
 from z1_envs.robocasa.options import RoboCasaOptions
@@ -93,18 +93,7 @@ def episodes(count: int) -> Iterator[Demonstrations]:
             ended = terminated or truncated
             action = plan.send(observation)
         print(f"seed {seed}: {'closed' if info['success'] else 'failed'} after {len(actions)} steps", flush=True)
-        kept = slice(len(actions) if info["success"] else 0)
-        images = {key: np.stack([step[key] for step in seen])[kept] for key in ("state", *CAMERAS)}
-        yield Demonstrations(
-            task=TASK,
-            backend=info["backend"],
-            observation={**images, "instruction": np.array([info["instruction"]] * len(actions))[kept]},
-            actions=np.stack(actions)[kept],
-            episode=np.zeros(len(actions), np.int64)[kept],
-            attempts=1,
-            simulated_steps=len(actions),
-            seeds=(seed,) if info["success"] else (),
-        )
+        yield one_episode(TASK, seen, actions, info, seed=seed)
         count -= info["success"]
         seed += 1
     env.close()

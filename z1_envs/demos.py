@@ -4,8 +4,9 @@ demos = read_lerobot(Path("drawer"))    # or kitchen.demos.collect
 actions, real = demos.chunks(10)        # what SFT learns: [N, 10, 12] and [N, 10]
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,31 @@ class Demonstrations:
         last = self.ends[self.episode] - 1
         steps = np.arange(len(self.actions))[:, None] + np.arange(chunk_len)
         return self.actions[np.minimum(steps, last[:, None])], steps <= last[:, None]
+
+
+def one_episode(
+    task: str, seen: Sequence[Mapping[str, NDArray]], actions: Sequence[NDArray], info: Mapping[str, Any], *, seed: int
+) -> Demonstrations:
+    """An episode of any policy on one of our envs: the observation before each of its `actions` [12], and the last
+    `info`. One that failed is counted, without its steps.
+
+    Raises DemosError for an episode without actions.
+    """
+    if not actions:
+        raise DemosError(f"the episode of {task} with seed {seed} has no actions; give those that were carried out")
+    kept = slice(len(actions) if info["success"] else 0)
+    seen = seen[: len(actions)]
+    observation = {key: np.stack([one[key] for one in seen])[kept] for key in seen[0]}
+    return Demonstrations(
+        task=task,
+        backend=str(info["backend"]),
+        observation=observation | {"instruction": np.array([info["instruction"]] * len(actions))[kept]},
+        actions=np.stack(actions).astype(np.float32)[kept],
+        episode=np.zeros(len(actions), np.int64)[kept],
+        attempts=1,
+        simulated_steps=len(actions),
+        seeds=(seed,) if info["success"] else (),
+    )
 
 
 def join(parts: Sequence[Demonstrations]) -> Demonstrations:

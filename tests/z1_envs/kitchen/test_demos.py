@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from z1_envs.demos import Demonstrations, DemosError, join
+from z1_envs.demos import Demonstrations, DemosError, join, one_episode
 from z1_envs.kitchen import demos as kitchen_demos
 from z1_envs.kitchen.demos import collect, collect_parts
 from z1_envs.kitchen.env import KitchenVectorEnv
@@ -31,6 +31,27 @@ def test_chunks_at_an_episodes_end_repeat_the_last_action_and_say_so() -> None:
     ]  # fmt: skip
     assert demos.num_episodes == 2
     assert demos.ends.tolist() == [3, 5]
+
+
+def test_an_episode_as_it_was_played_is_a_part_and_one_that_failed_is_counted() -> None:
+    # Three observations for two actions: what the last action led to was not acted upon.
+    seen = [{"state": np.full(16, step, np.float32)} for step in range(3)]
+    actions = [np.full(12, step / 10) for step in range(2)]
+    info = {"success": True, "backend": "kitchen", "instruction": "open the drawer"}
+    won = one_episode("OpenDrawer", seen, actions, info, seed=7)
+    assert won.observation["state"][:, 0].tolist() == [0, 1]
+    assert won.observation["instruction"].tolist() == ["open the drawer"] * 2
+    assert won.actions.dtype == np.float32
+    assert won.actions[:, 0].tolist() == [0, np.float32(0.1)]
+    assert (won.num_episodes, won.attempts, won.simulated_steps, won.seeds) == (1, 1, 2, (7,))
+
+    lost = one_episode("OpenDrawer", seen, actions, info | {"success": False}, seed=8)
+    assert (lost.num_episodes, lost.attempts, lost.simulated_steps, lost.seeds) == (0, 1, 2, ())
+    both = join([lost, won])
+    assert (both.num_episodes, both.attempts, both.simulated_steps, both.seeds) == (1, 2, 4, (7,))
+
+    with pytest.raises(DemosError, match="the episode of OpenDrawer with seed 9 has no actions"):
+        one_episode("OpenDrawer", seen, [], info, seed=9)
 
 
 def test_joined_parts_are_one_set_of_episodes() -> None:
