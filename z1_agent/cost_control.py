@@ -7,11 +7,11 @@ one with the best held-out success of all rounds, which is the fairer opponent.
 
 import dataclasses
 import json
-import time
 from typing import Any
 
 from z1_agent.average import put
 from z1_agent.backends import eval_envs
+from z1_agent.cpu_time import cpu_seconds
 from z1_agent.pipeline import collect_demonstrations, new_policy, protocol, stream_seed
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import TrainConfig
@@ -49,17 +49,17 @@ def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> d
         paired = dataclasses.asdict(compare(report, rl))
         return as_rate(report) | {"grpo_against_it": paired}
 
-    start = time.process_time()
+    start = cpu_seconds()
 
     def on_round(_progress: SftProgress, _state: Any) -> bool:
-        return time.process_time() - start < budget
+        return cpu_seconds() - start < budget
 
     unending = dataclasses.replace(config.sft, patience=_FOREVER, max_rounds=_FOREVER)
     progress = train_sft(
         policy, demos, unending, seed=stream_seed(config.seed, "SFT"), validate=validate, on_round=on_round
     )
     return {
-        "cpu_seconds": time.process_time() - start,
+        "cpu_seconds": cpu_seconds() - start,
         "rounds": len(progress.score),
         "held_out": progress.score,
         "last": judge(progress.average),

@@ -2,14 +2,13 @@
 
 Nothing here sees an episode of a training's validation or final evaluation: episodes come from a stream of their own.
 SFT is that of `z1 train` with the same task, preset and seed, in a run of its own that can be resumed; what follows is
-measured anew each time. GRPO is measured with flat groups and the action expert alone, and its rate falls as it does in
-the first iterations of a whole training.
+measured anew each time. GRPO is measured with flat groups of 8 and the action expert alone, and its rate falls as it
+does in the first iterations of a whole training.
 Source: arXiv 2606.31846 (Z-1), training-stage diagnostics.
 """
 
 import dataclasses
 import shlex
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from z1_agent.backends import MAX_EVAL_LANES, make_envs
 from z1_agent.console import Bar
+from z1_agent.cpu_time import cpu_seconds
 from z1_agent.grpo import IterationLog, train_grpo
 from z1_agent.pipeline import Training, learn_from_demonstrations, stream_seed
 from z1_agent.policy import Pi05Policy
@@ -26,6 +26,8 @@ from z1_agent.signals import EarlyProgress, Probe, Signals, Watched, approach_of
 from z1_envs.agents import ask
 from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
 from z1_envs.kitchen.scene import SceneOptions
+
+_GROUP_SIZE = 8  # whatever a training's groups are: how many of them succeed as a whole is compared with thresholds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,17 +132,20 @@ def _early_progress(diagnosis: Diagnosis, policy: Pi05Policy, before: Watched) -
     training, iterations = diagnosis.training, diagnosis.iterations
     config = training.config
     share = 1 - (1 - config.grpo.final_rate_share) * min(1.0, iterations / config.grpo.num_iterations)
+    num_groups = max(1, config.grpo.num_groups * config.grpo.group_size // _GROUP_SIZE)
     grpo = dataclasses.replace(
         config.grpo,
         num_iterations=iterations,
+        num_groups=num_groups,
+        group_size=_GROUP_SIZE,
         final_rate_share=share,
         branching="flat",
         trainable="action_expert",
     )
-    lanes = grpo.num_groups * grpo.group_size
-    envs = make_envs(config, num_envs=lanes, group_size=grpo.group_size, num_threads=training.num_threads)
+    lanes = num_groups * _GROUP_SIZE
+    envs = make_envs(config, num_envs=lanes, group_size=_GROUP_SIZE, num_threads=training.num_threads)
     logs: list[IterationLog] = []
-    begun = time.process_time()
+    begun = cpu_seconds()
     with Bar(training.console, "GRPO", total=iterations, done=0) as bar:
 
         def on_iteration(log: IterationLog, _state: object) -> bool:
@@ -149,7 +154,7 @@ def _early_progress(diagnosis: Diagnosis, policy: Pi05Policy, before: Watched) -
             return not training.stop.made
 
         train_grpo(policy, envs, grpo, seed=stream_seed(config.seed, "diagnosis GRPO"), on_iteration=on_iteration)
-    seconds = time.process_time() - begun
+    seconds = cpu_seconds() - begun
     envs.close()
     training.stop.check()
     after = watch(diagnosis, policy, config.obs)

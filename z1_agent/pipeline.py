@@ -22,6 +22,7 @@ from z1_agent import checkpoint
 from z1_agent.backends import backend_name, eval_envs, eval_protocol, make_envs
 from z1_agent.checkpoint import TrainerState
 from z1_agent.console import Bar, StopRequest
+from z1_agent.cpu_time import cpu_seconds
 from z1_agent.device import place
 from z1_agent.grpo import IterationLog, train_grpo
 from z1_agent.pi05 import pi05_nano
@@ -342,14 +343,14 @@ def _third_of_a_success(report: Report) -> int:
 
 
 class _Clock:
-    """Time since the last lap, of the wall and of all threads."""
+    """Time since the last lap, of the wall and of all threads and workers."""
 
     def __init__(self) -> None:
         self.lap()
 
     def lap(self) -> dict[str, float]:
         """`wall_seconds` and `cpu_seconds` since the last call."""
-        now = time.monotonic(), time.process_time()
+        now = time.monotonic(), cpu_seconds()
         wall, cpu = now if not hasattr(self, "_last") else (now[0] - self._last[0], now[1] - self._last[1])
         self._last = now
         return {"wall_seconds": wall, "cpu_seconds": cpu}

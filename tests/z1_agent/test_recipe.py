@@ -451,19 +451,19 @@ def test_diagnose_measures_chooses_and_writes(
 ) -> None:
     monkeypatch.setattr(diagnose_command, "PRESETS", {"smoke": short})
     words = ["diagnose", TASK, "--preset", "smoke", "--out", str(tmp_path), "--episodes", "5", "--iterations", "2"]
-    assert main([*words, "--threads", "1", "--rules.shared-reach", "0"]) == 0
+    assert main([*words, "--threads", "1", "--rules.shared-reach", "0", "--rules.tree-approach", "0"]) == 0
     file = tmp_path / "recipe.json"
     recipe = parse_recipe(file.read_text(), file)
     assert recipe.digest in capsys.readouterr().out
     assert len(recipe.reasons) == 4
     assert recipe.thresholds["shared_reach"] == 0
-    assert recipe.modules.branching != "flat"
+    assert recipe.modules.branching == "tree"
     signals = recipe.signals
     assert signals["sft"]["episodes"] == signals["early"]["episodes"] == 5
     assert sum(signals["failures"].values()) == 5 - signals["sft"]["successes"]
-    # Flat groups: 2 iterations of 2 groups of 2, of at most 40 steps.
-    assert sum(signals["early"][kind] for kind in ("dead", "mixed", "all_success")) == 4
-    assert 0 < signals["early"]["env_steps"] <= 2 * 4 * 40
+    # Flat groups: 2 iterations of one group of 8, of at most 40 steps, for a training with groups of 2.
+    assert sum(signals["early"][kind] for kind in ("dead", "mixed", "all_success")) == 2
+    assert 8 < signals["early"]["env_steps"] <= 2 * 8 * 40
     assert Modules.of(with_recipe(recipe_defaults(short(TASK), str(file)))) == recipe.modules
     with pytest.raises(RecipeError, match="diagnosed with horizon = 40, this is 60"):
         with_recipe(recipe_defaults(smoke(TASK), str(file)))
