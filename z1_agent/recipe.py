@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from z1_agent.grpo import Branching, GrpoConfig, RewardName, ScheduleName
-from z1_agent.presets import PRESETS, TrainConfig
+from z1_agent.presets import TrainConfig
 from z1_agent.run import Run, write_text
 from z1_agent.schedules import LinearTrunk
 from z1_agent.taken_over import sft_settings
@@ -24,7 +24,7 @@ from z1_agent.trainable import Trainable
 from z1_envs.kitchen.env import ObsMode
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
 
-FORMAT = 1
+FORMAT = 2
 AUTO = "auto"
 RECIPE_FILE = "recipe.json"
 COMMITTED = Path(__file__).parent / "recipes"
@@ -234,29 +234,12 @@ def measured_settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def _check_measured_alike(recipe: Recipe, config: TrainConfig) -> None:
-    there, here = recipe.diagnosis.get("settings"), measured_settings(config)
-    if there is None:
-        _check_as_the_preset(recipe, config)
-    elif different := [name for name in here if there.get(name) != here[name]]:
-        name = different[0]
-        raise RecipeError(
-            f"the recipe was diagnosed with {name} = {there.get(name)!r}, this is {here[name]!r}: what was measured "
-            f"there says nothing here; leave out --recipe, or what changes {name}"
-        )
-
-
-def _check_as_the_preset(recipe: Recipe, config: TrainConfig) -> None:
-    """Of a recipe that does not say its settings, as the first ones do not, the preset has them."""
-    preset = recipe.diagnosis.get("preset")
-    if preset not in PRESETS:
-        return
-    measured = PRESETS[preset](recipe.task, recipe.obs)
-    for name in ("horizon", "executed_len", "sde", "sft"):
-        there, here = getattr(measured, name), getattr(config, name)
-        if there != here:
+    here = measured_settings(config)
+    for name, there in recipe.diagnosis.get("settings", {}).items():
+        if here.get(name) != there:
             raise RecipeError(
-                f"the recipe was diagnosed with the preset {preset!r}, whose {name} is {there}; this is {here}: what "
-                f"was measured there says nothing here; leave out --recipe, or what changes {name}"
+                f"the recipe was diagnosed with {name} = {there!r}, this is {here.get(name)!r}: what was measured "
+                f"there says nothing here; leave out --recipe, or what changes {name}"
             )
 
 

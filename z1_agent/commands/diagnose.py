@@ -92,8 +92,7 @@ class Diagnose:
                 console.print(f"Stopped; SFT is in {out}. Go on with: {shlex.join([*begun, '--resume'])}")
                 return INTERRUPTED
             by = origin() if measured is None else measured.origin
-            how_in_full = how | {"settings": measured_settings(config), "command": shlex.join(begun)}
-            recipe = _recipe(config, signals, self.rules, how_in_full, by)
+            recipe = _recipe(config, signals, self.rules, how | {"settings": measured_settings(config)}, by)
             write_text(file, recipe.to_json())
             for reason in recipe.reasons:
                 console.print(reason)
