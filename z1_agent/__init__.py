@@ -35,6 +35,7 @@ dataset       demonstrations on disk: collecting them, and what a training asks 
 start         the policy that a training begins with: fresh, public weights, or a checkpoint
 backends      the envs of a training: embedded kitchen or official RoboCasa
 run           the directory of a training: what is in it, who may go on with it
+cpu_time      what computing has cost, worker processes included
 taken_over    SFT that another run has already done
 signals diagnose  what is measured of a task before its training is decided
 choice recipe     which modules its training uses, why, and that this is fixed before the final evaluation
