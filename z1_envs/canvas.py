@@ -6,6 +6,7 @@ machines without a display.
 
 import atexit
 import weakref
+from dataclasses import dataclass
 from functools import partial
 
 import mujoco
@@ -17,21 +18,35 @@ from z1_envs.opengl import HOW_TO_DRAW, RenderError
 MIN_PX, MAX_PX = 32, 640
 
 
+@dataclass(frozen=True, kw_only=True)
+class Detail:
+    """How finely a model is drawn; what is left out is MuJoCo's default (its visual/quality).
+
+    samples: of multisampling, for smooth edges. slices, stacks: around round shapes, and along them. quads: along each
+    side of a flat shape, which is lit at their corners.
+    """
+
+    samples: int
+    slices: int = 28
+    stacks: int = 16
+    quads: int = 4
+
+
 class Canvas:
     """Draws `width` × `height` pixels. Not for use from several threads.
 
     option: which groups of geoms and sites are drawn.
     """
 
-    def __init__(self, model: mujoco.MjModel, width: int, height: int, *, samples: int, max_geoms: int):
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, *, detail: Detail, max_geoms: int):
         """Uploads meshes and textures of `model`; other models can be drawn that have the same, or none.
 
-        samples: of multisampling, for smooth edges. max_geoms: that may be drawn at once.
+        max_geoms: that may be drawn at once.
         Raises RenderError where OpenGL cannot start, ValueError for sizes out of [32, 640].
         """
         if not (MIN_PX <= width <= MAX_PX and MIN_PX <= height <= MAX_PX):
             raise ValueError(f"image sizes run from {MIN_PX} to {MAX_PX} pixels, got {width} x {height}")
-        self._context, self._mjr = _open_context(model, width, height, samples)
+        self._context, self._mjr = _open_context(model, width, height, detail)
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._scene = mujoco.MjvScene(model, max_geoms)
         self.option = mujoco.MjvOption()
@@ -79,9 +94,11 @@ def _close_at_exit(reference: "weakref.ref[Canvas]") -> None:
         canvas.close()
 
 
-def _open_context(model: mujoco.MjModel, width: int, height: int, samples: int):
+def _open_context(model: mujoco.MjModel, width: int, height: int, detail: Detail):
     quality = model.vis.quality
-    before, quality.offsamples = quality.offsamples, samples
+    before = quality.offsamples, quality.numslices, quality.numstacks, quality.numquads
+    wanted = detail.samples, detail.slices, detail.stacks, detail.quads
+    quality.offsamples, quality.numslices, quality.numstacks, quality.numquads = wanted
     try:
         context = mujoco.GLContext(width, height)
         context.make_current()
@@ -90,6 +107,6 @@ def _open_context(model: mujoco.MjModel, width: int, height: int, samples: int):
     except Exception as error:  # each backend raises its own kind, AttributeError among them
         raise RenderError(f"OpenGL cannot start ({type(error).__name__}: {error}). {HOW_TO_DRAW}") from error
     finally:
-        quality.offsamples = before
+        quality.offsamples, quality.numslices, quality.numstacks, quality.numquads = before
     mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, mjr)
     return context, mjr

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.z1_envs.kitchen.play import TASKS, all_of, started
-from z1_envs.kitchen.cameras import Cameras
+from z1_envs.canvas import Detail
+from z1_envs.kitchen.cameras import FILMED, Cameras
 from z1_envs.kitchen.lanes import KitchenLanes
 from z1_envs.kitchen.scene import make_scene
 from z1_envs.layout import CAMERAS
@@ -42,7 +43,7 @@ def test_three_cameras_see_three_images(opengl: None) -> None:
 def test_images_are_those_of_mujocos_own_renderer_and_upright(opengl: None) -> None:
     lanes = started("OpenDrawer", [0])
     model, row = lanes.scenes[0].model, lanes.physics.rows[0]
-    cameras = Cameras(model, 96, 72, samples=4)
+    cameras = Cameras(model, 96, 72, detail=FILMED)
     images = cameras.observe(model, row)
     cameras.close()
     data = mujoco.MjData(model)
@@ -54,6 +55,20 @@ def test_images_are_those_of_mujocos_own_renderer_and_upright(opengl: None) -> N
             expected = renderer.render().astype(float)
             assert np.abs(images[key] - expected).mean() < 1
             assert np.abs(images[key][::-1] - expected).mean() > 10, "upside down would be as good"
+
+
+def test_observed_images_show_what_finely_drawn_ones_do(opengl: None) -> None:
+    lanes = started("PnPCounterToSink", [3])
+    model, row = lanes.scenes[0].model, lanes.physics.rows[0]
+    coarse, fine = Cameras(model, 128, 128), Cameras(model, 128, 128, detail=Detail(samples=0))
+    images, expected = coarse.observe(model, row), fine.observe(model, row)
+    coarse.close()
+    fine.close()
+    assert model.vis.quality.numslices == 28, "the model itself is as it was"
+    for key in CAMERAS:
+        difference = np.abs(images[key].astype(float) - expected[key])
+        assert 0 < difference.mean() < 8, "the light on flat sides alone"
+        assert (difference > 40).mean() < 0.02, "outlines move by less than a pixel"
 
 
 def in_frame(lanes: KitchenLanes, name: str, points: np.ndarray) -> np.ndarray:
