@@ -127,7 +127,7 @@ def test_stopping_twice_and_going_on_equals_going_straight(
     straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Nor does a machine that cannot draw change a number.
-    def no_cameras(*_arguments: object, samples: int) -> None:
+    def no_cameras(*_arguments: object, detail: object) -> None:
         raise RenderError("OpenGL cannot start; apt-get install libegl1")
 
     monkeypatch.setattr(kitchen_env, "Cameras", no_cameras)
