@@ -94,7 +94,7 @@ def public_policy(place: Path) -> Path:
 def no_films(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine without OpenGL: films take longer than all else."""
 
-    def no_cameras(*_arguments: object, samples: int) -> None:
+    def no_cameras(*_arguments: object, detail: object) -> None:
         raise RenderError("OpenGL cannot start")
 
     monkeypatch.setattr(kitchen_env, "Cameras", no_cameras)
