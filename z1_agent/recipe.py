@@ -235,11 +235,12 @@ def measured_settings(config: TrainConfig) -> dict[str, Any]:
 
 def _check_measured_alike(recipe: Recipe, config: TrainConfig) -> None:
     here = measured_settings(config)
-    for name, there in recipe.diagnosis.get("settings", {}).items():
-        if here.get(name) != there:
+    there = recipe.diagnosis.get("settings", here)
+    for name in here:
+        if there.get(name) != here[name]:
             raise RecipeError(
-                f"the recipe was diagnosed with {name} = {there!r}, this is {here.get(name)!r}: what was measured "
-                f"there says nothing here; leave out --recipe, or what changes {name}"
+                f"the recipe was diagnosed with {name} = {there.get(name)!r}, this is {here[name]!r}: what was "
+                f"measured there says nothing here; leave out --recipe, or what changes {name}"
             )
 
 

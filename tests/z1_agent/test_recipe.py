@@ -310,11 +310,20 @@ def test_a_recipe_says_what_it_was_measured_with(tmp_path: Path) -> None:
     measured = {"preset": "cpu", "settings": measured_settings(cpu(TASK))}
     given = put(tmp_path / "recipe.json", dataclasses.replace(RECIPE, diagnosis=measured))
     config = recipe_defaults(cpu(TASK), given)
+    with_recipe(config)
     with_recipe(dataclasses.replace(config, seed=3, eval_episodes=9, device="cuda"))
+    with pytest.raises(RecipeError, match=r"diagnosed with horizon = 120, this is 40: .*--recipe"):
+        with_recipe(dataclasses.replace(config, horizon=40))
+    with pytest.raises(RecipeError, match=r"diagnosed with sft = \{.*this is \{.*what changes sft"):
+        with_recipe(dataclasses.replace(config, sft=smoke(TASK).sft))
     with pytest.raises(RecipeError, match=r"diagnosed with validation_episodes = 128, this is 64: .*leave out"):
         with_recipe(dataclasses.replace(config, validation_episodes=64))
     with pytest.raises(RecipeError, match="diagnosed with image_px = 64, this is 32"):
         with_recipe(dataclasses.replace(config, image_px=32))
+    del measured["settings"]["horizon"]
+    earlier = put(tmp_path / "earlier.json", dataclasses.replace(RECIPE, diagnosis=measured))
+    with pytest.raises(RecipeError, match="diagnosed with horizon = None, this is 120"):
+        with_recipe(recipe_defaults(cpu(TASK), earlier))
 
 
 @pytest.mark.parametrize("change", [{"policy": "runs/x/sft"}, {"demos": "drawer"}])
