@@ -6,7 +6,7 @@ machines without a display.
 
 import atexit
 import weakref
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import mujoco
@@ -20,16 +20,16 @@ MIN_PX, MAX_PX = 32, 640
 
 @dataclass(frozen=True, kw_only=True)
 class Detail:
-    """How finely a model is drawn; what is left out is MuJoCo's default (its visual/quality).
+    """How finely a model is drawn, under the names of MuJoCo's visual/quality.
 
-    samples: of multisampling, for smooth edges. slices, stacks: around round shapes, and along them. quads: along each
-    side of a flat shape, which is lit at their corners.
+    offsamples: of multisampling, for smooth edges. numslices, numstacks: around round shapes, and along them. numquads:
+    along each side of a flat shape, which is lit at their corners.
     """
 
-    samples: int
-    slices: int = 28
-    stacks: int = 16
-    quads: int = 4
+    offsamples: int
+    numslices: int
+    numstacks: int
+    numquads: int
 
 
 class Canvas:
@@ -38,10 +38,10 @@ class Canvas:
     option: which groups of geoms and sites are drawn.
     """
 
-    def __init__(self, model: mujoco.MjModel, width: int, height: int, *, detail: Detail, max_geoms: int):
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, *, detail: Detail | None, max_geoms: int):
         """Uploads meshes and textures of `model`; other models can be drawn that have the same, or none.
 
-        max_geoms: that may be drawn at once.
+        detail: None as `model` has it. max_geoms: that may be drawn at once.
         Raises RenderError where OpenGL cannot start, ValueError for sizes out of [32, 640].
         """
         if not (MIN_PX <= width <= MAX_PX and MIN_PX <= height <= MAX_PX):
@@ -94,12 +94,13 @@ def _close_at_exit(reference: "weakref.ref[Canvas]") -> None:
         canvas.close()
 
 
-def _open_context(model: mujoco.MjModel, width: int, height: int, detail: Detail):
+def _open_context(model: mujoco.MjModel, width: int, height: int, detail: Detail | None):
     quality = model.vis.quality
-    before = quality.offsamples, quality.numslices, quality.numstacks, quality.numquads
-    wanted = detail.samples, detail.slices, detail.stacks, detail.quads
-    quality.offsamples, quality.numslices, quality.numstacks, quality.numquads = wanted
+    wanted = {} if detail is None else asdict(detail)
+    before = {name: getattr(quality, name) for name in wanted}
     try:
+        for name, value in wanted.items():
+            setattr(quality, name, value)
         context = mujoco.GLContext(width, height)
         context.make_current()
         mjr = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
@@ -107,6 +108,7 @@ def _open_context(model: mujoco.MjModel, width: int, height: int, detail: Detail
     except Exception as error:  # each backend raises its own kind, AttributeError among them
         raise RenderError(f"OpenGL cannot start ({type(error).__name__}: {error}). {HOW_TO_DRAW}") from error
     finally:
-        quality.offsamples, quality.numslices, quality.numstacks, quality.numquads = before
+        for name, value in before.items():
+            setattr(quality, name, value)
     mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, mjr)
     return context, mjr

@@ -11,8 +11,7 @@ from z1_envs.canvas import Canvas, Detail, place
 from z1_envs.layout import CAMERAS
 
 # Half the time of MuJoCo's defaults for a policy's images: where OpenGL computes on the CPU, corners are what costs.
-OBSERVED = Detail(samples=0, slices=16, stacks=10, quads=2)
-FILMED = Detail(samples=4)
+OBSERVED = Detail(offsamples=0, numslices=16, numstacks=10, numquads=2)
 _MAX_GEOMS = 500  # that may be drawn; scenes have 120
 # Where films are taken from; the azimuths [deg] are tried in turn.
 _FILM_DISTANCE, _FILM_ELEVATION = 2.0, -20.0  # [m, deg]
@@ -22,8 +21,10 @@ _FILM_AZIMUTHS = (58.0, -58.0, 30.0, -30.0)
 class Cameras:
     """Draws states of scenes as `width` × `height` pixels. Not for use from several threads."""
 
-    def __init__(self, model: mujoco.MjModel, width: int, height: int, *, detail: Detail = OBSERVED):
-        """Raises RenderError where OpenGL cannot start, ValueError for sizes out of [32, 640]."""
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, *, detail: Detail | None = OBSERVED):
+        """detail: None for MuJoCo's own, which people like better.
+
+        Raises RenderError where OpenGL cannot start, ValueError for sizes out of [32, 640]."""
         self._canvas = Canvas(model, width, height, detail=detail, max_geoms=_MAX_GEOMS)
         self._canvas.option.sitegroup[4] = 0  # where shapes.marker puts its sites
         self._data = mujoco.MjData(model)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from z1_envs.actions import ActionCheck
 from z1_envs.arguments import check_render_mode, check_whole, checked_seed
 from z1_envs.branch import BranchVectorEnv, check_groups
-from z1_envs.kitchen.cameras import FILMED, Cameras
+from z1_envs.kitchen.cameras import Cameras
 from z1_envs.kitchen.lanes import KitchenLanes
 from z1_envs.kitchen.physics import LaneIndex
 from z1_envs.kitchen.scene import TRAIN, Scene, SceneOptions, SceneRecord, remade_scene
@@ -101,7 +101,7 @@ class _Simulation:
     def film(self, lane: int) -> NDArray[np.uint8]:
         """A picture of `lane` for people, uint8 [360, 480, 3]."""
         if self._film_cameras is None:
-            self._film_cameras = Cameras(self.lanes.scenes[0].model, _FILM_WIDTH, _FILM_HEIGHT, detail=FILMED)
+            self._film_cameras = Cameras(self.lanes.scenes[0].model, _FILM_WIDTH, _FILM_HEIGHT, detail=None)
         return self._film_cameras.film(self.lanes.scenes[lane].model, self.lanes.physics.rows[lane])
 
     def close(self) -> None:

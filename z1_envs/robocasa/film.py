@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from z1_envs.canvas import Canvas, Detail, place
+from z1_envs.canvas import Canvas, place
 from z1_envs.robocasa.simulation import Simulation
 
 WIDTH, HEIGHT = 480, 360  # [px], as the embedded kitchen's films
@@ -36,8 +36,7 @@ class FilmCamera:
         place(self._model, self._data, start)
         self._view = _view(self._model, self._data, simulation.official)
         self._row = np.empty(len(start))
-        samples = int(self._model.vis.quality.offsamples)
-        self._canvas = Canvas(self._model, WIDTH, HEIGHT, detail=Detail(samples=samples), max_geoms=_MAX_GEOMS)
+        self._canvas = Canvas(self._model, WIDTH, HEIGHT, detail=None, max_geoms=_MAX_GEOMS)
         self._canvas.option.geomgroup[_COLLISION] = 0
 
     def film(self, data: mujoco.MjData) -> NDArray[np.uint8]:

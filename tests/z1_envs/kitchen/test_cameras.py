@@ -11,7 +11,7 @@ import pytest
 
 from tests.z1_envs.kitchen.play import TASKS, all_of, started
 from z1_envs.canvas import Detail
-from z1_envs.kitchen.cameras import FILMED, Cameras
+from z1_envs.kitchen.cameras import Cameras
 from z1_envs.kitchen.lanes import KitchenLanes
 from z1_envs.kitchen.scene import make_scene
 from z1_envs.layout import CAMERAS
@@ -43,7 +43,7 @@ def test_three_cameras_see_three_images(opengl: None) -> None:
 def test_images_are_those_of_mujocos_own_renderer_and_upright(opengl: None) -> None:
     lanes = started("OpenDrawer", [0])
     model, row = lanes.scenes[0].model, lanes.physics.rows[0]
-    cameras = Cameras(model, 96, 72, detail=FILMED)
+    cameras = Cameras(model, 96, 72, detail=None)
     images = cameras.observe(model, row)
     cameras.close()
     data = mujoco.MjData(model)
@@ -60,7 +60,8 @@ def test_images_are_those_of_mujocos_own_renderer_and_upright(opengl: None) -> N
 def test_observed_images_show_what_finely_drawn_ones_do(opengl: None) -> None:
     lanes = started("PnPCounterToSink", [3])
     model, row = lanes.scenes[0].model, lanes.physics.rows[0]
-    coarse, fine = Cameras(model, 128, 128), Cameras(model, 128, 128, detail=Detail(samples=0))
+    as_mujoco = Detail(offsamples=0, numslices=28, numstacks=16, numquads=4)
+    coarse, fine = Cameras(model, 128, 128), Cameras(model, 128, 128, detail=as_mujoco)
     images, expected = coarse.observe(model, row), fine.observe(model, row)
     coarse.close()
     fine.close()
