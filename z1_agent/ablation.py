@@ -154,8 +154,8 @@ def ablation_jobs(
 ) -> list[Job]:
     """The trainings of `configs` (by name in the manifest) in order, and their controls.
 
-    Of each task and seed the default comes first, and the others wait for it. sft_folder: runs whose SFT the defaults
-    may take over.
+    Of each task and seed the default comes first, and the others wait for it. None is filmed, which would take a
+    quarter of their time. sft_folder: runs whose SFT the defaults may take over.
     """
     jobs: list[Job] = []
     for name, seed in manifest.in_order():
@@ -172,6 +172,7 @@ def ablation_jobs(
                 threads=threads,
                 after=None if variant == DEFAULT else default,
                 sft_folder=sft_folder if variant == DEFAULT else None,
+                films=False,
             )
         )
         if variant == DEFAULT and with_control:

@@ -68,7 +68,8 @@ class TrainJob:
 
     command: what the run is to say that made it. threads: of the physics, None for all cores. after: a finished run
     whose SFT policy this one begins with, instead of an SFT of its own; its evaluation is taken over with it.
-    sft_folder: runs from which SFT is taken over where one of them has done the same.
+    sft_folder: runs from which SFT is taken over where one of them has done the same. films: whether the trained policy
+    is filmed at the end.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class TrainJob:
     threads: int | None = None
     after: Path | None = None
     sft_folder: Path | None = None
+    films: bool = True
 
     @property
     def is_done(self) -> bool:
@@ -103,7 +105,7 @@ class TrainJob:
             write_text(run.eval_sft, Run(self.after).eval_sft.read_text(encoding="utf-8"))
         console = Console(highlight=False, soft_wrap=True)
         try:
-            train(Training(run, config, console, StopRequest(), self.threads, self.sft_folder))
+            train(Training(run, config, console, StopRequest(), self.threads, self.sft_folder, self.films))
         except Stopped:
             return _INTERRUPTED
         return 0
@@ -160,17 +162,22 @@ def run_jobs(jobs: Sequence[Job], *, at_once: int, stop: StopRequest, on_end: Ca
     """Runs those of `jobs` that are not done, in order, up to `at_once` at the same time; returns those that failed.
 
     A job that is not ready waits for others, and counts as failed where none is left that could help it. on_end: told
-    each job that has ended, and its exit code. A wanted `stop` is handed on; then nothing new begins.
+    each job that has ended, and its exit code; the next one runs meanwhile. A wanted `stop` is handed on; then nothing
+    new begins.
     """
     waiting = [job for job in jobs if not job.is_done]
     running: list[_Running] = []
     failed: list[Job] = []
     was_told = False
+
+    def begin_next() -> None:
+        while len(running) < at_once and not stop.made and (job := _next(waiting)) is not None:
+            waiting.remove(job)
+            running.append(_start(job))
+
     try:
         while running or (waiting and not stop.made):
-            while len(running) < at_once and not stop.made and (job := _next(waiting)) is not None:
-                waiting.remove(job)
-                running.append(_start(job))
+            begin_next()
             if not running:
                 return failed + waiting
             if stop.made and not was_told:
@@ -178,10 +185,13 @@ def run_jobs(jobs: Sequence[Job], *, at_once: int, stop: StopRequest, on_end: Ca
                 for one in running:
                     # Not Popen's send_signal: it reaps a child that has ended meanwhile, and takes what it cost along.
                     os.kill(one.process.pid, signal.SIGINT)
-            for one, code in _ended(running):
+            ended = _ended(running)
+            for one, code in ended:
                 running.remove(one)
                 if code != 0 and not stop.made:
                     failed.append(one.job)
+            begin_next()
+            for one, code in ended:
                 on_end(one.job, code)
     finally:
         for one in running:

@@ -51,7 +51,8 @@ _RECENT = 10  # iterations in the moving average of the live line
 @dataclass
 class Training(Generic[Config]):
     """A run under way. num_threads: of the physics, None for all cores. sft_folder: runs from which SFT is taken over
-    where one of them has done the same. Results depend on neither, as long as the same commit has done that SFT."""
+    where one of them has done the same. films: whether the trained policy is filmed at the end. Results depend on none
+    of them, as long as the same commit has done that SFT."""
 
     run: Run
     config: Config
@@ -59,6 +60,7 @@ class Training(Generic[Config]):
     stop: StopRequest
     num_threads: int | None = None
     sft_folder: Path | None = None
+    films: bool = True
 
     def __post_init__(self) -> None:
         self.clock = _Clock()
@@ -95,7 +97,8 @@ def _train(training: Training[TrainConfig]) -> dict[str, Any]:
             result = make_result(run, training.config, before, after)
             write_text(run.result, json.dumps(result, indent=1, allow_nan=False))
         if not run.report.exists():
-            _film(training)
+            if training.films:
+                _film(training)
             write_report(run)
     return json.loads(run.result.read_text(encoding="utf-8"))
 

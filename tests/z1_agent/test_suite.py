@@ -407,6 +407,22 @@ def test_a_stop_while_a_table_is_written_loses_nobody(tmp_path: Path, monkeypatc
     assert cost_of(second.path).cpu_seconds > 0
 
 
+def test_the_next_job_runs_while_a_table_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    first, second = Written(tmp_path / "first"), Written(tmp_path / "second")
+    ends: list[str] = []
+
+    def on_end(job: Job, _code: int) -> None:
+        ends.append(job.path.name)
+        until = time.monotonic() + 60
+        while not second.path.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert second.path.exists()
+
+    assert run_jobs([first, second], at_once=1, stop=StopRequest(), on_end=on_end) == []
+    assert ends == ["first", "second"]
+
+
 def test_what_was_killed_or_never_begun_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     killed = Written(tmp_path / "killed", sleeps=-1.0)
