@@ -62,7 +62,7 @@ def _branched(grpo: GrpoConfig) -> Branching:
 
 def _whole_training(config: TrainConfig) -> TrainConfig:
     """The paper's schedule, from half of an episode's decisions: its 15 chunks are of longer episodes."""
-    trunk = LinearTrunk(start=config.half_an_episode, until=1.0)
+    trunk = LinearTrunk(start=config.horizon // config.executed_len // 2, until=1.0)
     grpo = dataclasses.replace(config.grpo, schedule="linear", trunk=trunk, branching=_branched(config.grpo))
     return dataclasses.replace(config, grpo=grpo)
 

@@ -90,11 +90,6 @@ class TrainConfig:
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
 
-    @property
-    def half_an_episode(self) -> int:
-        """Length of a long trunk [decisions]."""
-        return self.horizon // self.executed_len // 2
-
 
 # Where something is carried, or a door's handle is pulled, sampling at 1.2 succeeds half as often as the policy does
 # without noise; and of two steps the random one reaches the action more often than of four.
