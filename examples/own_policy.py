@@ -42,7 +42,7 @@ class GoAndPull:
 
 def main() -> None:
     """Evaluates the policy on 32 episodes; with a path, films four of them."""
-    envs = gym.make_vec("Z1-RoboCasa-OpenDrawer", num_envs=32)
+    envs = gym.make_vec("Z1-RoboCasa-OpenDrawer", num_envs=32, backend="kitchen")
     assert isinstance(envs, BranchVectorEnv)
     protocol = EvalProtocol(
         name="example", version=1, task="OpenDrawer", backend="kitchen", split="train", obs="state",

@@ -72,7 +72,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("runs/sb3_ppo"))
     task, steps, out = vars(parser.parse_args()).values()
     torch.set_num_threads(1)
-    envs = gym.make_vec(f"Z1-RoboCasa-{task}", num_envs=64, horizon=HORIZON)
+    envs = gym.make_vec(f"Z1-RoboCasa-{task}", num_envs=64, horizon=HORIZON, backend="kitchen")
     monitored = VecMonitor(Sb3VecEnv(envs, flat=OBSERVED), str(out / "training"))
     venv = VecNormalize(ShapedArm(monitored, opens="Open" in task), gamma=GAMMA)
     sizes = {"n_steps": 128, "batch_size": 1024, "n_epochs": 8, "policy_kwargs": {"log_std_init": -0.7}}

@@ -1,6 +1,6 @@
 """Any Stable-Baselines3 algorithm on any branching vector env.
 
-    envs = gym.make_vec("Z1-RoboCasa-OpenDrawer", num_envs=32)
+    envs = gym.make_vec("Z1-RoboCasa-OpenDrawer", num_envs=32, backend="kitchen")
     model = PPO("MlpPolicy", Sb3VecEnv(envs, flat=("scene",))).learn(500_000)
     evaluate(Sb3Agent(model, flat=("scene",)), envs, protocol)
 

@@ -180,13 +180,14 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
 
         Raises ResetNeeded where a finished lane is asked to move or none is left, ValueError for actions of
         another shape or dtype, not finite, or outside of the space by more than 1e-6. Nothing moves then.
-        Where an env raises, its error comes out, and the lanes that were to move need a reset, restore or branch.
+        Where an env raises, its error comes out, and the lanes that were to move need a reset, restore or branch; so
+        they do after Ctrl-C.
         """
         lanes = self._moving_lanes(active)
         chunks = self._action_check.chunks(actions, lanes)
         with self._moving(lanes):
             observation, rewards, terminated, truncated, infos = self._step_lanes(chunks, lanes)
-        self._rows.put(lanes, observation, terminated, truncated, infos)
+            self._rows.put(lanes, observation, terminated, truncated, infos)
         all_rewards = np.zeros(self.num_envs)
         all_rewards[lanes] = rewards
         now, all_infos = self._rows.current()
@@ -205,7 +206,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
             self._check_same_scenes(lanes, index[lanes])
             with self._moving(lanes):
                 self._branch_lanes(lanes, index[lanes])
-            self._rows.branch(lanes, index[lanes])
+                self._rows.branch(lanes, index[lanes])
         return self._rows.current()
 
     def save(self, lanes: ArrayLike | None = None) -> list[Snapshot]:
@@ -240,9 +241,13 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
                 self._rows.check_snapshot(snapshot)
             except SnapshotError as error:
                 raise SnapshotError(f"lane {lane}: {error}") from None
-        self._restore_all_or_none(index, snapshots)
-        for lane, snapshot in zip(index.tolist(), snapshots, strict=True):
-            self._rows.put_snapshot(lane, snapshot)
+        try:
+            self._restore_all_or_none(index, snapshots)
+            for lane, snapshot in zip(index.tolist(), snapshots, strict=True):
+                self._rows.put_snapshot(lane, snapshot)
+        except KeyboardInterrupt:  # what fails otherwise has been undone
+            self._rows.lost[index] |= not self._moves_all_or_none
+            raise
         return self._rows.current()
 
     def _restore_all_or_none(self, lanes: NDArray[np.int64], snapshots: Sequence[Snapshot]) -> None:
@@ -256,10 +261,10 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
 
     @contextlib.contextmanager
     def _moving(self, lanes: NDArray[np.int64]) -> Iterator[None]:
-        """Where what is done inside fails, nobody knows where `lanes` are."""
+        """Where what is done inside fails, or Ctrl-C meets it, nobody knows where `lanes` are."""
         try:
             yield
-        except Exception:
+        except BaseException:
             self._rows.lost[lanes] |= not self._moves_all_or_none
             raise
 

@@ -68,7 +68,7 @@ class DemosReport:
         return "\n".join(lines)
 
 
-def report_on(dataset: Dataset, path: Path, *, look_at_pictures: bool = True) -> DemosReport:
+def report_on(dataset: Dataset, path: Path) -> DemosReport:
     """Reads all of `dataset` that can be learned from, an episode at a time."""
     problems: list[str] = []
     instructions: Counter[str] = Counter()
@@ -85,7 +85,7 @@ def report_on(dataset: Dataset, path: Path, *, look_at_pictures: bool = True) ->
         except DemosError as error:
             problems.append(str(error))
             continue
-        problems += problems_of(episode, num_steps, dataset.image_px if look_at_pictures else 0)
+        problems += problems_of(episode, num_steps, dataset.image_px, has_latches=dataset.latches is not None)
         instructions[episode.instruction] += 1
         beyond += int((np.abs(episode.actions) > 1).sum())
         if episode.succeeded is not None:
@@ -108,7 +108,7 @@ def report_on(dataset: Dataset, path: Path, *, look_at_pictures: bool = True) ->
         path=str(path),
         format=dataset.format,
         action_order=dataset.action_order,
-        latches=dataset.latches,
+        latches=dataset.latches or "any number",
         fps=dataset.fps,
         image_px=dataset.image_px,
         tasks=dict(Counter(dataset.tasks)),
@@ -121,8 +121,11 @@ def report_on(dataset: Dataset, path: Path, *, look_at_pictures: bool = True) ->
     )
 
 
-def problems_of(episode: Episode, num_steps: int, image_px: int) -> list[str]:
-    """What is wrong with `episode`, which was declared to have `num_steps` and pictures of `image_px` (0: none)."""
+def problems_of(episode: Episode, num_steps: int, image_px: int, *, has_latches: bool = True) -> list[str]:
+    """What is wrong with `episode`, which was declared to have `num_steps` and pictures of `image_px` (0: none).
+
+    has_latches: whether gripper and base mode have RoboCasa's values, which show that the order is right.
+    """
     found: list[str] = []
     for layout, vectors in ((ACTION, episode.actions), (STATE, episode.state)):
         if len(vectors) != num_steps:
@@ -133,7 +136,7 @@ def problems_of(episode: Episode, num_steps: int, image_px: int) -> list[str]:
     if not episode.instruction:
         found.append(f"{episode.name} has no instruction")
     if not found:
-        found += _wrong_latches(episode) + _wrong_quaternions(episode)
+        found += (_wrong_latches(episode) if has_latches else []) + _wrong_quaternions(episode)
     if image_px:
         found += _wrong_pictures(episode, num_steps, image_px)
     return found

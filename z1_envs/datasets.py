@@ -29,19 +29,21 @@ from z1_envs.robomimic import RobomimicDataset
 _HDF5 = (".hdf5", ".h5")
 
 
-def tasks_of(path: Path) -> tuple[str, ...]:
+def tasks_of(path: str | Path) -> tuple[str, ...]:
     """Which tasks the dataset shows, by name; reads no steps. Raises DemosError for what is no dataset."""
+    path = Path(path)
     if _is_ours(path):
         return (lerobot.read_header(path).task,)
     with opened(path) as dataset:
         return tuple(sorted(set(dataset.tasks)))
 
 
-def read_header(path: Path, task: str) -> Header:
+def read_header(path: str | Path, task: str) -> Header:
     """What the dataset says of itself; of RoboCasa's own, its episodes of `task` that are not marked as failed.
 
     Raises DemosError for what is no dataset or a broken one, as far as its meta data show.
     """
+    path = Path(path)
     if _is_ours(path):
         return lerobot.read_header(path)
     with opened(path) as dataset:
@@ -58,13 +60,14 @@ def read_header(path: Path, task: str) -> Header:
         )
 
 
-def read_demos(path: Path, task: str) -> Demonstrations:
+def read_demos(path: str | Path, task: str) -> Demonstrations:
     """The demonstrations of `task`, checked: actions in `layout.ACTION`, states in `layout.STATE`, images upright.
 
     Episodes that are marked as failed count as attempts alone.
     Pictures beyond 4 GiB lie in a temporary file, not in memory.
     Raises DemosError with the first of the sentences of `validate`.
     """
+    path = Path(path)
     if _is_ours(path):
         demos = lerobot.read_lerobot(path)
         if demos.task != task:
@@ -99,12 +102,13 @@ def read_demos(path: Path, task: str) -> Demonstrations:
         )
 
 
-def validate(path: Path) -> DemosReport:
+def validate(path: str | Path) -> DemosReport:
     """What is in the dataset `path`, and all that is wrong with it.
 
     Of RoboCasa's formats one episode is in memory at a time; one of `z1 demos` is read as `read_demos` does it.
     Raises DemosError where it cannot be opened as any of the formats.
     """
+    path = Path(path)
     with opened(path) as dataset:
         return report_on(dataset, path)
 
@@ -169,7 +173,7 @@ def _picture(episode: Episode, camera: str, px: int, num_steps: int) -> NDArray[
 class _OwnDataset:
     """A dataset of `z1 demos`, as `episodes.Dataset`, for the report."""
 
-    latches = "-1/1"
+    latches = None  # a policy or a device may open the gripper by halves
     fps = float(lerobot.FPS)
 
     def __init__(self, folder: Path) -> None:

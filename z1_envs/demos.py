@@ -23,6 +23,8 @@ class Demonstrations:
     observation: arrays [N, …] by key, `instruction` among them. actions: float32 [N, 12], what the expert
     wanted. episode: int [N], which episode a step is of. seeds: of each episode [E]; empty where nobody knows.
     attempts: episodes run to get them, failures included; simulated_steps: of all of these; 0 where nobody counted.
+
+    Raises DemosError where arrays are not of the same steps, or an action is not finite.
     """
 
     task: str
@@ -33,6 +35,15 @@ class Demonstrations:
     attempts: int
     simulated_steps: int = 0
     seeds: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        lengths = {"actions": len(self.actions), "episode": len(self.episode)}
+        lengths |= {key: len(values) for key, values in self.observation.items()}
+        if len(set(lengths.values())) > 1:
+            raise DemosError(f"{self.task}: every step has an action and an observation, got {lengths} of them")
+        bad = np.flatnonzero(~np.isfinite(self.actions).all(axis=1))
+        if len(bad):
+            raise DemosError(f"{self.task}, step {bad[0]}: the action is {self.actions[bad[0]]}; leave out what broke")
 
     @property
     def num_episodes(self) -> int:
@@ -60,10 +71,15 @@ def one_episode(
     """An episode of any policy on one of our envs: the observation before each of its `actions` [12], and the last
     `info`. One that failed is counted, without its steps.
 
-    Raises DemosError for an episode without actions.
+    Raises DemosError for an episode without actions, and where one has no observation before it.
     """
     if not actions:
         raise DemosError(f"the episode of {task} with seed {seed} has no actions; give those that were carried out")
+    if len(seen) not in (len(actions), len(actions) + 1):
+        raise DemosError(
+            f"the episode of {task} with seed {seed} has {len(actions)} actions and {len(seen)} observations; give the "
+            f"one before each action, and the last one if you like"
+        )
     kept = slice(len(actions) if info["success"] else 0)
     seen = seen[: len(actions)]
     observation = {key: np.stack([one[key] for one in seen])[kept] for key in seen[0]}
@@ -80,10 +96,13 @@ def one_episode(
 
 
 def join(parts: Sequence[Demonstrations]) -> Demonstrations:
-    """The episodes of all `parts`, in order. Raises DemosError for none, and for several tasks or backends."""
-    kinds = {(part.task, part.backend) for part in parts}
+    """The episodes of all `parts`, in order. Raises DemosError for none, and for several tasks, backends or kinds of
+    observations."""
+    kinds = {(part.task, part.backend, *sorted(part.observation)) for part in parts}
     if len(kinds) != 1:
-        raise DemosError(f"parts of one task and backend can be joined, got {sorted(kinds) or 'none'}")
+        raise DemosError(
+            f"parts of one task and backend, with the same observations, can be joined, got {sorted(kinds) or 'none'}"
+        )
     before = np.cumsum([0, *(part.num_episodes for part in parts)])
     first = parts[0]
     return Demonstrations(

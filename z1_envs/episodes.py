@@ -41,10 +41,11 @@ class Dataset(Protocol):
     """Episodes on disk, found readable as a whole; what single episodes hold shows when they are read.
 
     format: in words. action_order: parts of an action as the file has them, and what says so. latches: the values
-    that gripper and base mode have in the file. names: of the episodes, in order. tasks: the task of each of them.
-    failed: which of them are left out of what is learned, because the dataset says that they did not succeed.
-    image_px: 0 without images. num_steps: of each episode, as the dataset declares it.
-    digest: equal ones hold the same actions to learn from. notes: what a reader should know and is not wrong.
+    that gripper and base mode have in the file; None where any will do, since names tell the order. names: of the
+    episodes, in order. tasks: the task of each of them. failed: which of them are left out of what is learned,
+    because the dataset says that they did not succeed. image_px: 0 without images. num_steps: of each episode, as the
+    dataset declares it. digest: equal ones hold the same actions to learn from. notes: what a reader should know and
+    is not wrong.
     """
 
     @property
@@ -54,7 +55,7 @@ class Dataset(Protocol):
     def action_order(self) -> str: ...
 
     @property
-    def latches(self) -> str: ...
+    def latches(self) -> str | None: ...
 
     @property
     def fps(self) -> float: ...

@@ -124,7 +124,7 @@ def read_lerobot(folder: Path) -> Demonstrations:
         task=header.task,
         backend=header.backend,
         observation=observation,
-        actions=columns[ACTION_FEATURE],
+        actions=np.clip(columns[ACTION_FEATURE], -1, 1),  # as those of RoboCasa's datasets
         episode=columns["episode_index"],
         attempts=ours["attempts"],
         simulated_steps=ours["simulated_steps"],

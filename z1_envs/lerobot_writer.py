@@ -49,13 +49,16 @@ _MAX_VIDEO_FRAMES = 1000 * FPS
 _CODEC = ["-crf", "18", "-g", "10"]
 
 
-def write_lerobot(parts: Iterable[Demonstrations], folder: Path, *, about: Mapping[str, Any] | None = None) -> None:
+def write_lerobot(
+    parts: Iterable[Demonstrations], folder: str | Path, *, about: Mapping[str, Any] | None = None
+) -> None:
     """Writes all `parts`, of one task, as the dataset `folder`, which appears once it is complete.
 
     Memory holds one part at a time. about: anything for JSON that tells where it is from, e.g. the command.
     Raises DemosError where `folder` exists, where there are no episodes, for parts that differ in what is observed, for
     observations that `read_lerobot` would refuse, and for images with an odd number of pixels.
     """
+    folder = Path(folder)
     if folder.exists():
         raise DemosError(f"{folder} exists already; give another directory")
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -314,6 +317,8 @@ def _check_kinds(kinds: dict[str, tuple[int, ...]]) -> None:
     if unknown:
         raise DemosError(f"these datasets have no place for the observations {sorted(unknown)}; leave them out")
     images = kinds.keys() & IMAGES.keys()
+    if images and "scene" in kinds:
+        raise DemosError("a dataset has either images or the privileged scene; leave one of them out")
     lacking = {"state", "instruction", *(IMAGES if images else ["scene"])} - kinds.keys()
     if lacking:
         raise DemosError(

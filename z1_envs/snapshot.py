@@ -21,10 +21,11 @@ with the env, `set_state` copies out of it (one record is restored many times) a
 raises. `z1_envs.conformance.check_snapshot` tells whether that worked.
 """
 
+import contextlib
 import copy
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -284,21 +285,32 @@ class SnapshotRestore(gym.Wrapper):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """As the env's own."""
-        observation, info = self.env.reset(seed=seed, options=options)
+        with self._interruptible():
+            observation, info = self.env.reset(seed=seed, options=options)
         # Copies, here and in step: what is returned is the caller's, who may normalise it in place.
         self._last = (copied(observation), copied(info), False, False)
         return observation, info
 
     def step(self, action: Any) -> Any:
         """As the env's own."""
-        result = self.env.step(action)
+        with self._interruptible():
+            result = self.env.step(action)
         self._last = (copied(result[0]), copied(result[4]), bool(result[2]), bool(result[3]))
         return result
 
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Where Ctrl-C meets what is done inside, the env may be elsewhere than what it returned last."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._last = None
+            raise
+
     def snapshot(self) -> Snapshot:
-        """This moment. Raises SnapshotError before the first reset."""
+        """This moment. Raises SnapshotError before the first reset, and after a call that Ctrl-C has interrupted."""
         if self._last is None:
-            raise SnapshotError("there is nothing to snapshot yet: call reset() first")
+            raise SnapshotError("there is nothing to snapshot: call reset() first, or restore a snapshot")
         observation, info, terminated, truncated = self._last
         return Snapshot(
             scene_id=self._base.scene_id,

@@ -4,6 +4,7 @@ Rewards that prefer fast successes come in two kinds (the first is Z-1's): `Succ
 γ^d, `SuccessPenalty` subtracts from it; d is the number of chunks until the success. Failures keep theirs.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,8 +102,8 @@ class SuccessPenalty(Stateless, gym.Wrapper, gym.utils.RecordConstructorArgs):
         chunk_len = _checked_chunk_len(env, chunk_len)
         gym.utils.RecordConstructorArgs.__init__(self, penalty=penalty, chunk_len=chunk_len)
         gym.Wrapper.__init__(self, env)
-        if penalty < 0.0:
-            raise ValueError(f"penalty must be >= 0, got {penalty}")
+        if not (penalty >= 0.0 and math.isfinite(penalty)):
+            raise ValueError(f"penalty must be a number from 0 on, got {penalty}")
         self._penalty = penalty
         self.chunk_len = chunk_len
 

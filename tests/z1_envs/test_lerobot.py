@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from z1_envs import lerobot_writer
+from z1_envs.datasets import read_demos, validate
 from z1_envs.demos import Demonstrations, DemosError, join
 from z1_envs.layout import ACTION, CAMERAS, SCENE, STATE
 from z1_envs.lerobot import HEADER, INFO, read_header, read_lerobot
@@ -258,18 +259,34 @@ def without(demos: Demonstrations, *keys: str) -> Demonstrations:
 
 def test_what_cannot_be_read_is_not_written(tmp_path: Path) -> None:
     pixels = demonstrations(pixels=True)
+    with_scene = dataclasses.replace(pixels, observation=demonstrations().observation | pixels.observation)
     narrow = dict(pixels.observation) | {"image_wrist": pixels.observation["image_wrist"][:, :, :16]}
     bad: list[tuple[list[Demonstrations], str]] = [
         ([without(demonstrations(), "scene")], r"observations lack \['scene'\]"),
         ([without(pixels, "image_wrist")], r"observations lack \['image_wrist'\]"),
         ([without(demonstrations(), "state", "instruction")], r"observations lack \['instruction', 'state'\]"),
         ([dataclasses.replace(pixels, observation=narrow)], r"images of .*\(32, 16, 3\).*expected squares of one size"),
+        ([with_scene], "either images or the privileged scene"),
         ([demonstrations(), pixels], "parts of a dataset have the same observations"),
     ]
     for parts, words in bad:
         with pytest.raises(DemosError, match=words):
             write_lerobot(parts, tmp_path / "dataset")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_device_recorded_is_checked_as_it_is_read(tmp_path: Path) -> None:
+    demos = demonstrations()
+    demos.observation["state"][:, STATE["base_quaternion"]] = demos.observation["state"][:, STATE["eef_quaternion"]] = [
+        0.0, 0.0, 0.0, 1.0,
+    ]  # fmt: skip
+    demos.actions[:, ACTION["gripper"]] = 0.5  # half open, which names alone say is the gripper
+    demos.actions[0, 0] = 4.5
+    write_lerobot([demos], str(tmp_path / "device"))
+    assert validate(str(tmp_path / "device")).problems == ()
+    read = read_demos(str(tmp_path / "device"), "OpenDrawer")
+    assert read.actions[0, 0] == 1.0, "as the actions of RoboCasa's datasets, which its controllers clip"
+    assert (read.actions[:, ACTION["gripper"]] == 0.5).all()
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 
 from tests.z1_envs.fake_env import FakeEnv
 from z1_envs import shared_memory
@@ -161,6 +162,24 @@ def test_a_worker_that_is_killed_comes_back_exactly(nothing_left: None) -> None:
     envs.close()
 
 
+def test_a_first_reset_without_a_seed_is_one_that_can_be_repeated(nothing_left: None) -> None:
+    # Each of these draws a scene from its own random stream, and a new process has another one.
+    envs = LaneVectorEnv(Moving, num_envs=2, group_size=2, workers=2)
+    chunk = np.full((2, 3, 2), 0.05, dtype=np.float32)
+    try:
+        envs.reset()
+        assert len(set(envs.scene_ids)) == 1
+        envs.step(chunk)
+        scenes, saved = envs.scene_ids, envs.save()
+        want = envs.step(chunk)
+        os.kill(pid_of(envs, 1), signal.SIGKILL)
+        envs.restore(saved)
+        np.testing.assert_array_equal(envs.step(chunk)[0]["state"], want[0]["state"])
+        assert envs.scene_ids == scenes
+    finally:
+        envs.close()
+
+
 @pytest.mark.parametrize("make", [FakeEnv, Moving])
 def test_a_worker_comes_back_after_resets_without_a_seed(make: type[FakeEnv], nothing_left: None) -> None:
     chunk = np.full((2, 3, 2), 0.05, dtype=np.float32)
@@ -266,18 +285,21 @@ def test_after_ctrl_c_every_lane_answers_what_it_is_asked(nothing_left: None) ->
     try:
         for each in (calm, envs):
             each.reset(seed=0)
+        begun = envs.save()
         first: Any = envs._lanes[0]
         first._connection = Interrupted(first._connection)
         with pytest.raises(KeyboardInterrupt):
             envs.step(chunk)  # neither answer is read
         first._connection = first._connection.connection
-        calm.step(chunk)  # the workers did carry it out
-        os.kill(pid_of(envs, 1), signal.SIGKILL)  # and that is not forgotten where a worker has to come back
+        with pytest.raises(ResetNeeded, match=r"lanes \[0, 1\] were to move in a call that failed"):
+            envs.save()
+        envs.restore(begun)
+        os.kill(pid_of(envs, 1), signal.SIGKILL)
         for _ in range(2):
             want, got = calm.step(chunk), envs.step(chunk)
             np.testing.assert_array_equal(got[0]["state"], want[0]["state"])
             np.testing.assert_array_equal(got[4]["elapsed"], want[4]["elapsed"])
-        assert [saved.info["elapsed"] for saved in envs.save()] == [6, 6]
+        assert [saved.info["elapsed"] for saved in envs.save()] == [4, 4]
         first._connection = Interrupted(first._connection)
         with pytest.raises(KeyboardInterrupt):
             envs.step(np.full((2, 2), -1.0))  # an error that nobody has read

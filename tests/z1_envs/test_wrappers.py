@@ -141,6 +141,8 @@ def test_rewards_by_success_say_what_the_env_lacks() -> None:
         SuccessDecay(FakeEnv(), 1.5, chunk_len=1)
     with pytest.raises(ValueError, match="penalty must be"):
         SuccessPenalty(FakeEnv(), -1.0, chunk_len=1)
+    with pytest.raises(ValueError, match="penalty must be"):
+        SuccessPenalty(FakeEnv(), float("nan"), chunk_len=1)
 
 
 def test_snapshots_understand_all_three() -> None:

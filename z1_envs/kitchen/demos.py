@@ -45,10 +45,18 @@ def collect(
     obs: ObsMode = "state",
     image_px: int = 64,
     horizon: int | None = None,
+    num_threads: int | None = None,
 ) -> Demonstrations:
     """All of `collect_parts` at once."""
     parts = collect_parts(
-        task, num_episodes=num_episodes, seed=seed, noise=noise, obs=obs, image_px=image_px, horizon=horizon
+        task,
+        num_episodes=num_episodes,
+        seed=seed,
+        noise=noise,
+        obs=obs,
+        image_px=image_px,
+        horizon=horizon,
+        num_threads=num_threads,
     )
     return join(list(parts))
 
@@ -68,13 +76,20 @@ def collect_parts(
     """`num_episodes` successes of the expert on `task`, from seeds `seed` on, in parts of at most 64 episodes.
 
     noise: standard deviation that is added to the expert's action when it is executed, so that the
-    demonstrations show how to recover; what is recorded is the action without it. progress: told, whenever an
-    episode is won, how many are and the steps simulated so far.
+    demonstrations show how to recover; what is recorded is the action without it. num_threads: of the physics, None
+    for all cores. progress: told, whenever an episode is won, how many are and the steps simulated so far.
     Raises ValueError for numbers out of range, DemosError where the expert fails far too often.
     """
     _check_numbers(num_episodes, seed, noise)
     lanes = min(num_episodes, _MAX_LANES)
     envs = KitchenVectorEnv(task, num_envs=lanes, obs=obs, image_px=image_px, horizon=horizon, num_threads=num_threads)
+    return _parts(envs, num_episodes, seed, noise, progress)
+
+
+def _parts(
+    envs: KitchenVectorEnv, num_episodes: int, seed: int, noise: float, progress: Progress | None
+) -> Iterator[Demonstrations]:
+    lanes = envs.num_envs
     rng = np.random.default_rng([seed, *b"demonstration noise"])
     won = attempts = all_steps = counted_attempts = counted_steps = told = 0
 
@@ -89,8 +104,8 @@ def collect_parts(
         while won < num_episodes:
             if attempts >= _PATIENCE * lanes and won * _PATIENCE < attempts:
                 raise DemosError(
-                    f"{task}: the expert won {won} of {attempts} episodes with action noise {noise}; lower the noise, "
-                    "or raise the horizon"
+                    f"{envs.task}: the expert won {won} of {attempts} episodes with action noise {noise}; lower the "
+                    "noise, or raise the horizon"
                 )
             rows = _run_round(envs, seed + attempts, noise, rng, tell)
             attempts += lanes

@@ -143,11 +143,13 @@ class KitchenEnv(gym.Env):
         self._action_check = ActionCheck(self.action_space, 1)
         self.render_mode = render_mode
         self._running = False
+        self._has_begun = False
 
     @property
     def scene_id(self) -> str:
-        """Hash of the scene's numbers and of SCENE_VERSION: states of equal ids are interchangeable."""
-        return self._sim.lanes.scenes[0].scene_id
+        """Hash of the scene's numbers and of SCENE_VERSION: states of equal ids are interchangeable. "" before there is
+        one, which the first reset makes."""
+        return self._sim.lanes.scenes[0].scene_id if self._has_begun else ""
 
     @property
     def snapshot_name(self) -> str:
@@ -156,8 +158,8 @@ class KitchenEnv(gym.Env):
 
     @property
     def instruction(self) -> str:
-        """What the robot is asked to do in this scene."""
-        return self._sim.lanes.scenes[0].instruction
+        """What the robot is asked to do in this scene; "" before there is one."""
+        return self._sim.lanes.scenes[0].instruction if self._has_begun else ""
 
     @property
     def horizon(self) -> int:
@@ -180,7 +182,7 @@ class KitchenEnv(gym.Env):
             self._sim.lanes.load(self._lane, [scene])
         else:
             self._sim.lanes.start([int(self.np_random.integers(_SEED_LIMIT)) if seed is None else seed], 1)
-        self._running = True
+        self._running = self._has_begun = True
         return self._observation(), self._info()
 
     def step(self, action: Any):
@@ -322,7 +324,8 @@ class KitchenVectorEnv(BranchVectorEnv):
         return None if self.render_mode is None else tuple(self.film(lane) for lane in range(self.num_envs))
 
     def film(self, lane: int) -> NDArray[np.uint8]:
-        """A picture of `lane` for people, uint8 [360, 480, 3]."""
+        """A picture of `lane` for people, uint8 [360, 480, 3]. Raises ResetNeeded before the first reset."""
+        self._require_reset()
         return self._sim.film(lane)
 
     def close_extras(self) -> None:
@@ -339,11 +342,12 @@ class KitchenVectorEnv(BranchVectorEnv):
         leaders = (groups * self.group_size).tolist()
         streams = [self._next_stream(lane, seed) for lane, seed in zip(leaders, seeds, strict=True)]
         members = np.flatnonzero(np.isin(self.group_index, groups)).astype(np.int32)
-        self._sim.lanes.start([_scene_seed(stream) for stream in streams], self.group_size, members)
-        for leader, stream in zip(leaders, streams, strict=True):
-            self._streams[leader : leader + self.group_size] = [stream] * self.group_size
-        infos = self._sim.infos(members)
-        return self._sim.observe(members), infos, list(infos["scene_id"])
+        with self._moving(members.astype(np.int64)):
+            self._sim.lanes.start([_scene_seed(stream) for stream in streams], self.group_size, members)
+            for leader, stream in zip(leaders, streams, strict=True):
+                self._streams[leader : leader + self.group_size] = [stream] * self.group_size
+            infos = self._sim.infos(members)
+            return self._sim.observe(members), infos, list(infos["scene_id"])
 
     def _next_stream(self, lane: int, seed: int | None) -> tuple[int, int]:
         if seed is not None:

@@ -99,7 +99,8 @@ class Version:
     def kitchens(self, options: RoboCasaOptions) -> Pairs:
         """The pairs of layout and style that a start draws among.
 
-        Raises ValueError for splits and numbers that this version lacks.
+        Of chosen layouts and styles the split "train" leaves out the pairs of "test"; chosen pairs are taken as given.
+        Raises ValueError for splits and numbers that this version lacks, and where no pair is left.
         """
         split = self._split(options)
         if options.layout_styles is not None:
@@ -110,6 +111,14 @@ class Version:
             layouts = options.layouts or tuple(sorted({layout for layout, _ in split.kitchens}))
             styles = options.styles or tuple(sorted({style for _, style in split.kitchens}))
             pairs = tuple((layout, style) for layout in layouts for style in styles)
+            if options.split == "train":
+                held_out = self.splits["test"].kitchens
+                pairs = tuple(pair for pair in pairs if pair not in held_out)
+        if not pairs:
+            raise ValueError(
+                f"the split 'train' leaves out all of layouts {options.layouts}, styles {options.styles}: they are the "
+                "split 'test'; choose others"
+            )
         for what, known, numbers in (
             ("layouts", self.layouts, [layout for layout, _ in pairs]),
             ("styles", self.styles, [style for _, style in pairs]),

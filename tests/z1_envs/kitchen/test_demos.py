@@ -52,6 +52,10 @@ def test_an_episode_as_it_was_played_is_a_part_and_one_that_failed_is_counted() 
 
     with pytest.raises(DemosError, match="the episode of OpenDrawer with seed 9 has no actions"):
         one_episode("OpenDrawer", seen, [], info, seed=9)
+    with pytest.raises(DemosError, match="seed 9 has 5 actions and 3 observations"):
+        one_episode("OpenDrawer", seen, [actions[0]] * 5, info, seed=9)
+    with pytest.raises(DemosError, match=r"OpenDrawer, step 1: the action is \[nan"):
+        one_episode("OpenDrawer", seen, [actions[0], np.full(12, np.nan)], info, seed=9)
 
 
 def test_joined_parts_are_one_set_of_episodes() -> None:
@@ -134,18 +138,24 @@ def test_an_expert_that_cannot_win_is_an_error_with_a_remedy() -> None:
 def test_bad_numbers_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         collect("OpenDrawer", **options)
+    with pytest.raises(ValueError, match=message):
+        collect_parts("OpenDrawer", **options)  # at the call, not at the first part
 
 
 def test_parts_of_several_tasks_are_not_joined() -> None:
     part = Demonstrations(
         task="OpenDrawer",
         backend="kitchen",
-        observation={},
+        observation={"state": np.zeros((1, 16), np.float32)},
         actions=np.zeros((1, 12), np.float32),
         episode=np.zeros(1, np.int64),
         attempts=1,
     )
-    with pytest.raises(DemosError, match=r"got \[\('CloseDrawer', 'kitchen'\), \('OpenDrawer', 'kitchen'\)\]"):
+    with pytest.raises(DemosError, match=r"got \[\('CloseDrawer', 'kitchen', 'state'\), \('OpenDrawer', 'kitchen', 's"):
         join([part, dataclasses.replace(part, task="CloseDrawer")])
+    with pytest.raises(DemosError, match=r"'kitchen', 'scene', 'state'\)"):  # nothing is dropped in silence
+        join([part, dataclasses.replace(part, observation=part.observation | {"scene": np.zeros((1, 3))})])
+    with pytest.raises(DemosError, match=r"every step has an action and an observation, got .*'state': 2"):
+        dataclasses.replace(part, observation={"state": np.zeros((2, 16), np.float32)})
     with pytest.raises(DemosError, match="got none"):
         join([])

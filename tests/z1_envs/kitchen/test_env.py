@@ -197,6 +197,78 @@ def test_stepping_before_a_reset_is_refused() -> None:
         KitchenEnv("OpenDrawer").step(np.zeros(12))
 
 
+def test_before_a_reset_there_is_no_scene() -> None:
+    env = KitchenEnv("OpenDrawer")
+    assert (env.scene_id, env.instruction) == ("", "")
+    env.reset(seed=0)
+    assert env.scene_id.startswith("OpenDrawer-")
+    assert env.instruction.startswith("open the ")
+    with pytest.raises(ResetNeeded, match="hold no scene yet"):
+        KitchenVectorEnv("OpenDrawer", render_mode="rgb_array").render()
+
+
+class Broken:
+    """Stands in for a function: raises `error` at the call number `at`, counted from 1."""
+
+    def __init__(self, function: Any, error: BaseException, at: int) -> None:
+        self.function, self.error, self.left = function, error, at
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            raise self.error
+        return self.function(*arguments, **options)
+
+
+def test_lanes_that_were_under_way_are_not_saved_after_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    envs = KitchenVectorEnv("OpenDrawer", num_envs=3, num_threads=1)
+    envs.reset(seed=0)
+    chunk, still = np.full((3, 5, 12), 0.3), np.array([True, True, False])
+    begun = envs.save()
+    with monkeypatch.context() as patch:
+        patch.setattr(envs.lanes, "step", Broken(envs.lanes.step, KeyboardInterrupt(), at=4))
+        with pytest.raises(KeyboardInterrupt):
+            envs.step(chunk, active=still)  # three steps of five are done
+    with pytest.raises(ResetNeeded, match=r"lanes \[0, 1\] were to move in a call that failed"):
+        envs.save()
+    assert envs.save([2])[0].states[0][0].tobytes() == begun[2].states[0][0].tobytes()
+    envs.restore(begun)
+    calm = KitchenVectorEnv("OpenDrawer", num_envs=3)
+    calm.reset(seed=0)
+    np.testing.assert_equal(envs.step(chunk), calm.step(chunk))
+
+
+def test_lanes_whose_reset_failed_are_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    envs = KitchenVectorEnv("OpenDrawer", num_envs=2, num_threads=1)
+    envs.reset(seed=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(envs.lanes, "observe", Broken(envs.lanes.observe, RuntimeError("no memory"), at=1))
+        with pytest.raises(RuntimeError, match="no memory"):
+            envs.reset(seed=7)
+    with pytest.raises(ResetNeeded, match=r"lanes \[0, 1\]"):
+        envs.save()
+    envs.reset(seed=7)
+    calm = KitchenVectorEnv("OpenDrawer", num_envs=2)
+    calm.reset(seed=7)
+    assert envs.lanes.physics.rows.tobytes() == calm.lanes.physics.rows.tobytes()
+    assert [saved.scene_id for saved in envs.save()] == calm.scene_ids
+
+
+def test_a_single_env_is_not_snapshotted_where_ctrl_c_met_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = SnapshotRestore(make())
+    env.reset(seed=0)
+    here = env.snapshot()
+    base: Any = env.unwrapped
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "_info", Broken(base._info, KeyboardInterrupt(), at=1))  # the physics have moved
+        with pytest.raises(KeyboardInterrupt):
+            env.step(np.zeros(12))
+    with pytest.raises(SnapshotError, match=r"call reset.* or restore"):
+        env.snapshot()
+    env.restore(here)
+    assert env.snapshot().states[-1][0].tobytes() == here.states[-1][0].tobytes()
+
+
 def test_reset_takes_no_options_but_a_scene() -> None:
     with pytest.raises(ValueError, match=r"takes the reset option 'scene', got \['layout'\]"):
         KitchenEnv("OpenDrawer").reset(options={"layout": 3})

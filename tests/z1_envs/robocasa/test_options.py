@@ -71,6 +71,11 @@ def test_chosen_numbers_replace_the_split_s() -> None:
     assert V101.kitchens(RoboCasaOptions(split="test", layouts=(60,)))[:2] == ((60, 1), (60, 2))
     assert V02.kitchens(RoboCasaOptions(split="test", styles=(0,))) == ((1, 0), (2, 0), (4, 0), (6, 0), (7, 0))
     assert V101.kitchens(RoboCasaOptions(layout_styles=((6, 9),))) == ((6, 9),)
+    # Held-out kitchens stay held out: (1, 1) and (2, 2) are the test split's.
+    assert V02.kitchens(RoboCasaOptions(layouts=(1, 2), styles=(1, 2))) == ((1, 2), (2, 1))
+    assert V02.kitchens(RoboCasaOptions(split="all", layouts=(1,), styles=(1,))) == ((1, 1),)
+    with pytest.raises(ValueError, match=r"'train' leaves out all of layouts \(1,\), styles \(1,\)"):
+        V02.kitchens(RoboCasaOptions(layouts=(1,), styles=(1,)))
     with pytest.raises(ValueError, match=r"RoboCasa v1\.0\.1 has styles \[1, 60\], not 61: choose"):
         V101.kitchens(RoboCasaOptions(styles=(61,)))
     with pytest.raises(ValueError, match=r"RoboCasa v0\.2 has layouts \[0, 9\], not 10: choose"):
