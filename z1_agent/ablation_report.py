@@ -27,8 +27,8 @@ _NOTE = (
     "seeds pooled, corrected over the variants (Holm). At equal env steps, and at equal CPU time: success of GRPO's "
     "rollouts (mean of the last iterations) where both runs of a pair have spent what the cheaper one spent in all; "
     "average: over all of that spending, the area under the learning curve. Differences in points from the default, "
-    "with 95 % of a bootstrap over the seeds within each task (and, for final, episodes); of a final difference marked "
-    f"{ONE_SEED} episodes alone, since a task has one seed. Cost: GRPO's env steps and CPU time as shares of the "
+    "with 95 % of a bootstrap over the seeds within each task (and, for final, episodes); final values marked "
+    f"{ONE_SEED} know episodes alone, since a task has one seed. Cost: GRPO's env steps and CPU time as shares of the "
     "default's. The control costs the CPU time of the default by construction. How many denoising steps are random "
     "changes the noise of rollouts, whatever the policy: there only the final evaluations are compared. With the "
     "schedules phase and uncertainty, where a trunk splits is chosen by what follows it, so their rollouts' success is "
@@ -127,7 +127,7 @@ def _variant_cells(row: VariantRow) -> tuple[str, ...]:
     if row.cost_share is not None:
         cost = tuple(f"{row.cost_share[budget]:.2f} ×" for budget in ("env_steps", "cpu_seconds"))
     names = (row.factor, row.variant, row.sentence, str(row.num_tasks), str(row.num_runs))
-    return (*names, share(row.final.after), *test, *equal, *cost)
+    return (*names, f"{share(row.final.after)}{mark}", *test, *equal, *cost)
 
 
 def _reach(rows: Sequence[ReachRow]) -> Table:

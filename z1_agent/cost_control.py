@@ -35,7 +35,7 @@ def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> d
     budget = spent["sft"] + spent["rl"]
     rl = Report.from_json(run.eval_rl.read_text(encoding="utf-8"))
 
-    demos = collect_demonstrations(config)
+    demos = collect_demonstrations(config, num_threads)
     policy = new_policy(config, demos)
     held_out = eval_envs(config, num_threads, config.validation_episodes)
     fresh = eval_envs(config, num_threads, config.eval_episodes)

@@ -130,6 +130,7 @@ def _film(training: Training[TrainConfig]) -> None:
         seed=stream_seed(config.seed, "films"),
         rollout=run.rollout_video,
         tree=run.tree_video,
+        num_threads=training.num_threads,
     )
     try:
         policy = place(checkpoint.load_policy(run.checkpoint), config.device)
@@ -203,8 +204,11 @@ def _takes_over_sft(training: Training[TrainConfig], events: SummaryWriter) -> b
     return True
 
 
-def collect_demonstrations(config: TrainConfig) -> Demonstrations:
-    """The demonstrations that `config` learns from, from its dataset or from the expert; the same each time."""
+def collect_demonstrations(config: TrainConfig, num_threads: int | None = None) -> Demonstrations:
+    """The demonstrations that `config` learns from, from its dataset or from the expert; the same each time.
+
+    num_threads: of the physics, None for all cores.
+    """
     if config.demos is not None:
         return read_demos(Path(config.demos), config.task)
     return collect(
@@ -215,13 +219,14 @@ def collect_demonstrations(config: TrainConfig) -> Demonstrations:
         obs=config.obs,
         image_px=config.image_px,
         horizon=config.horizon,
+        num_threads=num_threads,
     )
 
 
 def _demonstrations(training: Training[TrainConfig]) -> Demonstrations:
     training.run.keep_log(lambda line: line["stage"] != DEMONSTRATIONS)  # collected again by whoever needs them
     training.clock.lap()
-    demos = collect_demonstrations(training.config)
+    demos = collect_demonstrations(training.config, training.num_threads)
     values = {"episodes": demos.num_episodes, "attempts": demos.attempts, "kept_steps": len(demos.actions)}
     training.record(DEMONSTRATIONS, {**values, "env_steps": demos.simulated_steps})
     training.console.print(f"{demos.num_episodes} demonstrations, {len(demos.actions)} steps")

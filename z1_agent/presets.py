@@ -1,6 +1,7 @@
 """The configurations of `z1 train`, with the named ones, and of `z1 sft`."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -89,6 +90,22 @@ class TrainConfig:
             raise ValueError(f"executed_len must lie in 1..{self.chunk_len} (chunk_len), got {self.executed_len}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
+        self._check_episode()
+
+    def _check_episode(self) -> None:
+        """What depends on how many decisions an episode has."""
+        decisions, grpo = math.ceil(self.horizon / self.executed_len), self.grpo
+        if grpo.reward == "penalty" and grpo.penalty * decisions >= 1:
+            raise ValueError(
+                f"with a penalty of {grpo.penalty:g} per decision, episodes of {decisions} decisions could end in "
+                f"successes that earn less than a failure; give grpo.penalty below {1 / decisions:.2g}"
+            )
+        is_fixed = grpo.schedule in ("linear", "constant")  # the others split where a trunk's own decisions say
+        if grpo.branching != "flat" and is_fixed and grpo.trunk.start >= decisions:
+            raise ValueError(
+                f"a trunk of {grpo.trunk.start} decisions is a whole episode ({decisions}), and nothing is left to "
+                f"learn from; give a shorter grpo.trunk.start"
+            )
 
 
 # Where something is carried, or a door's handle is pulled, sampling at 1.2 succeeds half as often as the policy does

@@ -39,7 +39,8 @@ class SamplingAgent:
 @dataclass(frozen=True, kw_only=True)
 class Films:
     """What to film, and where it goes. horizon, trunk_len [steps]; episodes start from `seed` on, the tree
-    from `seed`."""
+    from `seed`. num_threads: of the kitchen's physics, or worker processes of the official RoboCasa; None for all
+    cores."""
 
     task: str
     horizon: int
@@ -47,6 +48,7 @@ class Films:
     seed: int
     rollout: Path
     tree: Path
+    num_threads: int | None = None
 
 
 def film_policy(policy: Pi05Policy, films: Films, *, obs: ObsMode, image_px: int, backend: Backend = "kitchen") -> None:
@@ -66,9 +68,17 @@ def _envs(
 ) -> KitchenVectorEnv | RoboCasaVectorEnv:
     if backend == "robocasa":
         options = RoboCasaOptions(obs=obs, image_px=image_px, horizon=films.horizon)
-        return RoboCasaVectorEnv(films.task, num_envs=num_envs, group_size=group_size, options=options)
+        return RoboCasaVectorEnv(
+            films.task, num_envs=num_envs, group_size=group_size, num_workers=films.num_threads, options=options
+        )
     return KitchenVectorEnv(
-        films.task, num_envs=num_envs, group_size=group_size, obs=obs, image_px=image_px, horizon=films.horizon
+        films.task,
+        num_envs=num_envs,
+        group_size=group_size,
+        obs=obs,
+        image_px=image_px,
+        horizon=films.horizon,
+        num_threads=films.num_threads,
     )
 
 

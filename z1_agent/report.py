@@ -87,7 +87,7 @@ def _write_page(run: Run, name: str, parts: list[str]) -> None:
 def paired_in_words(paired: dict[str, Any]) -> str:
     """What McNemar's test says about before and after, in one sentence."""
     gained, lost, p_value = paired["gained"], paired["lost"], paired["p_value"]
-    counts = f"GRPO won {gained} episodes that SFT had lost, and lost {lost} that SFT had won"
+    counts = f"GRPO won {gained} episodes that the policy before it had lost, and lost {lost} that it had won"
     if gained + lost == 0:
         return "Both policies won exactly the same episodes: the evaluation sees no difference."
     p_text = "p < 0.0001" if p_value < 1e-4 else f"p = {p_value:.2g}"
@@ -194,9 +194,7 @@ def _cost(result: dict[str, Any]) -> str:
     )
     memory = f"Peak memory {result['peak_memory_bytes'] / 1e9:.2f} GB."
     if "rl" in result and result["backend"] != KITCHEN:
-        memory += (
-            " Processor time and memory are those of the training alone, without the simulator's worker processes."
-        )
+        memory += " That is the training's alone; processor time counts the simulator's worker processes too."
     return f'<h2>What it took</h2><table>{head}{body}</table><p class="under">{memory}</p>'
 
 

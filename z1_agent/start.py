@@ -22,7 +22,7 @@ from z1_agent.openpi_names import float32_dtype, from_lerobot, openpi_dtype
 from z1_agent.paligemma_tokenizer import PaliGemmaTokenizer, hub_tokenizer
 from z1_agent.pi05 import NANO_PATCH, Pi05Config, octaves, pi05, pi05_nano
 from z1_agent.policy import Pi05Policy, PolicyConfig
-from z1_agent.presets import FineTuneConfig, TrainConfig, seeing
+from z1_agent.presets import FineTuneConfig, TrainConfig, cpu, seeing
 from z1_agent.pretrained import PretrainedError, find_tensors, load_pretrained, locate
 from z1_agent.tensor_file import Stored
 from z1_agent.tokenizer import NanoTokenizer, PromptFormat
@@ -31,6 +31,7 @@ from z1_envs.demos import Demonstrations, DemosError
 from z1_envs.layout import CAMERAS, SCENE
 
 _PUBLISHED_STEPS, _PUBLISHED_EXECUTED = 10, 10  # denoising steps; chunk steps carried out before the next decision
+_PUBLISHED_RATE = 5e-6  # of GRPO, in the Z-1 paper, for 3.3 B parameters
 _IN_MEMORY = 1_000_000  # steps whose exact quantiles are taken at once
 _BLOCK = 1 << 16  # steps of larger datasets that statistics take in at a time
 
@@ -160,7 +161,13 @@ def policy_defaults(config: TrainConfig, policy: str) -> TrainConfig:
         executed_len=found.executed_len,
         sde=found.sde,
         compute_dtype=found.compute_dtype,
+        grpo=dataclasses.replace(config.grpo, learning_rate=_PUBLISHED_RATE) if is_full(found.model) else config.grpo,
     )
+
+
+def is_full(model: Pi05Config) -> bool:
+    """Whether `model` has the published size, not the nano's."""
+    return model.vlm == pi05().vlm
 
 
 def _checkpoint_source(policy: str) -> Source:
@@ -190,9 +197,10 @@ def _fresh(config: FineTuneConfig, demos: Demonstrations, seed: int) -> Pi05Poli
     if not sees:
         _check_scene(config, demos)
     cameras = (tuple(CAMERAS) if sees else ()) if config.cameras is None else config.cameras
+    sde = cpu(demos.task).sde  # its noise is for GRPO, which may follow
     parts = PolicyConfig(
         model=model,
-        sde=FlowSDE() if config.denoising_steps is None else FlowSDE(num_steps=config.denoising_steps),
+        sde=dataclasses.replace(sde, num_steps=config.denoising_steps or sde.num_steps),
         executed_len=config.executed_len or chunk_len,
         cameras=cameras,
         prompt_format=PromptFormat(config.prompt_format or PromptFormat.STATE),
@@ -207,7 +215,6 @@ def _from_weights(config: FineTuneConfig, source: Source, demos: Demonstrations)
     if not _image_px(demos):
         raise DemosError(f"{config.data} has no images, which π0.5's public weights read; take a dataset with images")
     model = network_of(find_tensors(source.path), config.chunk_len)
-    is_full = model.vlm == pi05().vlm
     tokenizer = hub_tokenizer() if config.tokenizer is None else PaliGemmaTokenizer(Path(config.tokenizer))
     parts = PolicyConfig(
         model=model,
@@ -215,12 +222,12 @@ def _from_weights(config: FineTuneConfig, source: Source, demos: Demonstrations)
         executed_len=config.executed_len or min(_PUBLISHED_EXECUTED, model.chunk_len),
         cameras=tuple(PUBLISHED_CAMERAS.values()) if config.cameras is None else config.cameras,
         prompt_format=PromptFormat(config.prompt_format or PromptFormat.STATE),
-        compute_dtype=config.compute_dtype or ("bfloat16" if is_full else "float32"),
+        compute_dtype=config.compute_dtype or ("bfloat16" if is_full(model) else "float32"),
     )
 
     def dtype(name: str) -> torch.dtype:
         # What learns keeps all the digits that the file has.
-        whole = not is_full or learns_whole(name, config.sft.trainable)
+        whole = not is_full(model) or learns_whole(name, config.sft.trainable)
         return float32_dtype(name) if whole else openpi_dtype(name)
 
     return load_pretrained(source.path, parts, statistics(demos, with_scene=False), tokenizer, dtypes=dtype)

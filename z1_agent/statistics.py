@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from z1_envs.evaluate import mcnemar
+from z1_envs.evaluate import mcnemar, wilson
 
 Interval = tuple[float, float]
 
@@ -120,6 +120,28 @@ def improvement(tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: bool) ->
         after=_estimate(means[1], after),
         gain=_estimate(means[1] - means[0], after - before),
     )
+
+
+def improvement_of_task(runs: Sequence[PairedCounts]) -> Improvement:
+    """`improvement` of one task, with intervals at least as wide as Wilson's: where all episodes are won, or none
+    differs, a bootstrap draws nothing else. That of the gain holds what is gained, at its most, less what was lost, and
+    the reverse.
+    """
+    found = improvement([runs], draw_tasks=False)
+    trials = sum(run.trials for run in runs)
+    gained, lost = sum(run.gained for run in runs), sum(run.lost for run in runs)
+    both = sum(run.both for run in runs)
+    most_gained, most_lost = wilson(gained, trials)[1], wilson(lost, trials)[1]
+    return Improvement(
+        before=_widened(found.before, wilson(both + lost, trials)),
+        after=_widened(found.after, wilson(both + gained, trials)),
+        gain=_widened(found.gain, (gained / trials - most_lost, most_gained - lost / trials)),
+    )
+
+
+def _widened(estimate: Estimate, interval: Interval) -> Estimate:
+    low, high = estimate.interval
+    return Estimate(mean=estimate.mean, interval=(min(low, interval[0]), max(high, interval[1])))
 
 
 def _draw_rates(runs: Sequence[PairedCounts], rng: np.random.Generator) -> NDArray[np.float64]:

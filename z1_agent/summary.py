@@ -8,11 +8,17 @@ from typing import Any
 from z1_agent.jobs import cost_of
 from z1_agent.manifest import Manifest
 from z1_agent.presets import TrainConfig
-from z1_agent.recipe import AUTO, Modules
+from z1_agent.recipe import AUTO, Modules, find_recipe
 from z1_agent.run import Run
-from z1_agent.statistics import Estimate, Improvement, Interval, PairedCounts, holm, improvement, pooled_mcnemar
+from z1_agent.statistics import (
+    Improvement,
+    PairedCounts,
+    holm,
+    improvement,
+    improvement_of_task,
+    pooled_mcnemar,
+)
 from z1_agent.taken_over import taken_over_seconds
-from z1_envs.evaluate import wilson
 from z1_envs.tasks import TASKS
 
 SIGNIFICANT = 0.05
@@ -121,7 +127,7 @@ def summarise(manifest: Manifest) -> Summary | None:
 
 
 def _average(name: str, tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: bool = False) -> Average:
-    found = _found(tasks[0]) if len(tasks) == 1 else improvement(tasks, draw_tasks=draw_tasks)
+    found = improvement_of_task(tasks[0]) if len(tasks) == 1 else improvement(tasks, draw_tasks=draw_tasks)
     return Average(name=name, num_tasks=len(tasks), has_one_seed=any(len(runs) == 1 for runs in tasks), found=found)
 
 
@@ -131,36 +137,16 @@ def _row(task: str, config: TrainConfig, runs: Sequence[_Finished], p_value: flo
         category=TASKS[task].category,
         modules=Modules.of(config).in_words,
         recipe_digest=config.recipe_digest,
-        is_recipe_committed=config.recipe == AUTO,
+        is_recipe_committed=config.recipe == AUTO and config.recipe_digest == find_recipe(AUTO, task).digest,
         seeds=tuple(run.seed for run in runs),
         episodes=min(run.counts.trials for run in runs),
-        found=_found([run.counts for run in runs]),
+        found=improvement_of_task([run.counts for run in runs]),
         p_value=p_value,
         p_holm=p_holm,
         env_steps=sum(run.env_steps for run in runs) / len(runs),
         cpu_seconds=sum(run.cpu_seconds for run in runs) / len(runs),
         peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
     )
-
-
-def _found(runs: Sequence[PairedCounts]) -> Improvement:
-    """Intervals at least as wide as Wilson's: where all episodes are won, or none differs, a bootstrap draws nothing
-    else. That of the gain holds what is gained, at its most, less what was lost, and the reverse."""
-    found = improvement([runs], draw_tasks=False)
-    trials = sum(run.trials for run in runs)
-    gained, lost = sum(run.gained for run in runs), sum(run.lost for run in runs)
-    both = sum(run.both for run in runs)
-    most_gained, most_lost = wilson(gained, trials)[1], wilson(lost, trials)[1]
-    return Improvement(
-        before=_widened(found.before, wilson(both + lost, trials)),
-        after=_widened(found.after, wilson(both + gained, trials)),
-        gain=_widened(found.gain, (gained / trials - most_lost, most_gained - lost / trials)),
-    )
-
-
-def _widened(estimate: Estimate, interval: Interval) -> Estimate:
-    low, high = estimate.interval
-    return Estimate(mean=estimate.mean, interval=(min(low, interval[0]), max(high, interval[1])))
 
 
 def _read(run: Run) -> _Finished:

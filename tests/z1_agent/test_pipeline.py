@@ -37,6 +37,7 @@ from z1_agent.taken_over import check_sft_folder, sft_commit, take_over_sft, tak
 from z1_envs.evaluate import Report
 from z1_envs.kitchen import env as kitchen_env
 from z1_envs.kitchen.demos import collect
+from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
 from z1_envs.opengl import RenderError
 from z1_envs.tasks import TASKS
@@ -372,6 +373,38 @@ def test_bad_counts_and_tasks_are_refused() -> None:
     with pytest.raises(ValueError, match="did you mean OpenDrawer"):
         cpu("OpenDraw")
     assert {preset("Z1-RoboCasa-OpenDrawer").task for preset in PRESETS.values()} == {"OpenDrawer"}
+
+
+def test_settings_that_contradict_the_episode_are_refused() -> None:
+    def changed(**changes: Any) -> TrainConfig:
+        return dataclasses.replace(CONFIG, horizon=100, grpo=dataclasses.replace(CONFIG.grpo, **changes))
+
+    # 100 steps are 20 decisions of 5: 20 · 0.05 = 1, and the last success would earn what a failure does.
+    with pytest.raises(ValueError, match=r"penalty of 0.05 per decision, episodes of 20 .* below 0.05"):
+        changed(reward="penalty", penalty=0.05)
+    changed(reward="penalty", penalty=0.049)
+    changed(reward="decay", penalty=0.05)
+    with pytest.raises(ValueError, match=r"a trunk of 20 decisions is a whole episode \(20\).*shorter"):
+        changed(trunk=LinearTrunk(start=20))
+    changed(trunk=LinearTrunk(start=19))
+    changed(trunk=LinearTrunk(start=20), branching="flat")
+    changed(trunk=LinearTrunk(start=20), schedule="phase")
+
+
+def test_every_stage_keeps_to_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int | None] = []
+    begun = KitchenVectorEnv.__init__
+
+    def noting(self: KitchenVectorEnv, *arguments: Any, num_threads: int | None = None, **options: Any) -> None:
+        told.append(num_threads)
+        begun(self, *arguments, num_threads=num_threads, **options)
+
+    monkeypatch.setattr(KitchenVectorEnv, "__init__", noting)
+    run = begin(tmp_path / "run")
+    train(Training(run, CONFIG, Console(quiet=True), StopRequest(), 1))
+    # Demonstrations, validation, two evaluations, rollouts; films where something draws.
+    assert len(told) >= 5
+    assert set(told) == {1}
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,12 @@ def test_figures_are_svg_and_come_with_their_data() -> None:
         (0, 0, 1.0, "exactly the same episodes"),
         (9, 0, 0.0039, "GRPO is better on these episodes, beyond chance (McNemar's exact test, p = 0.0039)"),
         (0, 9, 0.0039, "GRPO is worse on these episodes, beyond chance"),
-        (3, 2, 1.0, "won 3 episodes that SFT had lost, and lost 2 that SFT had won: that may well be chance"),
+        (
+            3,
+            2,
+            1.0,
+            "won 3 episodes that the policy before it had lost, and lost 2 that it had won: that may well be chance",
+        ),
         (60, 2, 1e-15, "p < 0.0001"),
     ],
 )

@@ -22,6 +22,7 @@ from z1_agent.console import StopRequest
 from z1_agent.grpo import GrpoConfig
 from z1_agent.jobs import Job, TrainJob, cost_of, output_of, run_jobs
 from z1_agent.manifest import Manifest, open_manifest, read_manifest
+from z1_agent.recipe import find_recipe
 from z1_agent.run import RunError
 from z1_agent.schedules import LinearTrunk
 from z1_agent.suite import KIND, run_suite, run_trainings, suite_jobs
@@ -225,7 +226,7 @@ def test_modules_that_all_tasks_share_are_said_once(tmp_path: Path) -> None:
     assert found == [("trunk 4→0 by 50%, decay, AE", None)] * 2
     # Recipes that agree are recipes nevertheless.
     text, rows, _ = table_of(tmp_path / "recipes", {"OpenDrawer": by_recipe(FLAT), "CloseDrawer": by_recipe(FLAT)})
-    assert "the same modules: flat, plain, AE+VLM. Trainings follow the committed recipes of their tasks" in text
+    assert "the same modules: flat, plain, AE+VLM. Trainings follow recipes of their tasks" in text
     assert [row["recipe_digest"] for row in rows] == ["0123456789ab"] * 2
 
 
@@ -241,18 +242,23 @@ def test_modules_that_differ_have_a_column(tmp_path: Path) -> None:
         "OpenDrawer": "0123456789ab",
         "CloseDrawer": "ba9876543210",
     }
-    said = "Trainings follow the committed recipes of their tasks, fixed before the final evaluation"
+    said = "Trainings follow recipes of their tasks, fixed before the final evaluation"
     assert said in text
     assert said in page
     assert "the same modules" not in text
 
 
 def test_only_committed_recipes_are_called_so(tmp_path: Path) -> None:
-    changes = {"OpenDrawer": by_recipe(FLAT), "CloseDrawer": by_recipe(TREE, recipe="/mine")}
+    first, second = (by_recipe(FLAT, digest=find_recipe("auto", task).digest) for task in ("OpenDrawer", "CloseDrawer"))
+    text = table_of(tmp_path / "both", {"OpenDrawer": first, "CloseDrawer": second})[0]
+    assert "Trainings follow the committed recipes of their tasks, fixed" in text
+    changes = {"OpenDrawer": first, "CloseDrawer": by_recipe(TREE, recipe="/mine")}
     assert "Trainings follow recipes of their tasks, fixed" in table_of(tmp_path / "own", changes)[0]
-    changes = {"OpenDrawer": by_recipe(FLAT), "CloseDrawer": {}}
-    text = table_of(tmp_path / "some", changes)[0]
+    text = table_of(tmp_path / "some", {"OpenDrawer": first, "CloseDrawer": {}})[0]
     assert "Trainings of 1 of 2 tasks follow the committed recipes of their tasks, fixed" in text
+    # One that was committed then, and has been made anew since.
+    text = table_of(tmp_path / "old", {"OpenDrawer": first, "CloseDrawer": by_recipe(FLAT)})[0]
+    assert "Trainings follow recipes of their tasks, fixed" in text
 
 
 def test_a_suite_with_unknown_settings_is_refused_at_the_door(tmp_path: Path) -> None:
