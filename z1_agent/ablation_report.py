@@ -102,6 +102,8 @@ def times(estimate: Estimate) -> str:
     low, high = estimate.interval
     if not estimate.has_interval:
         return f"{_times(estimate.mean)} (one seed)"
+    if math.isinf(low):
+        return _times(estimate.mean)  # in no draw
     return f"{_times(estimate.mean)} ({_times(low)} to {_times(high)})"
 
 

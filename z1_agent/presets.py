@@ -90,22 +90,6 @@ class TrainConfig:
             raise ValueError(f"executed_len must lie in 1..{self.chunk_len} (chunk_len), got {self.executed_len}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
-        self._check_episode()
-
-    def _check_episode(self) -> None:
-        """What depends on how many decisions an episode has."""
-        decisions, grpo = math.ceil(self.horizon / self.executed_len), self.grpo
-        if grpo.reward == "penalty" and grpo.penalty * decisions >= 1:
-            raise ValueError(
-                f"with a penalty of {grpo.penalty:g} per decision, episodes of {decisions} decisions could end in "
-                f"successes that earn less than a failure; give grpo.penalty below {1 / decisions:.2g}"
-            )
-        is_fixed = grpo.schedule in ("linear", "constant")  # the others split where a trunk's own decisions say
-        if grpo.branching != "flat" and is_fixed and grpo.trunk.start >= decisions:
-            raise ValueError(
-                f"a trunk of {grpo.trunk.start} decisions is a whole episode ({decisions}), and nothing is left to "
-                f"learn from; give a shorter grpo.trunk.start"
-            )
 
 
 # Where something is carried, or a door's handle is pulled, sampling at 1.2 succeeds half as often as the policy does
@@ -162,6 +146,22 @@ def cpu(task: str, obs: ObsMode = "state") -> TrainConfig:
         config, grpo=dataclasses.replace(config.grpo, num_iterations=_STEPS_OF_A_LANE // horizon)
     )
     return seeing(config) if obs == "pixels" else config
+
+
+def check_episode(config: TrainConfig) -> None:
+    """Raises ValueError where what GRPO is to do contradicts how many decisions an episode has."""
+    decisions, grpo = math.ceil(config.horizon / config.executed_len), config.grpo
+    if grpo.reward == "penalty" and grpo.penalty * decisions >= 1:
+        raise ValueError(
+            f"with a penalty of {grpo.penalty:g} per decision, episodes of {decisions} decisions could end in "
+            f"successes that earn less than a failure; give grpo.penalty below {1 / decisions:.2g}"
+        )
+    is_fixed = grpo.schedule in ("linear", "constant")  # the others split where a trunk's own decisions say
+    if grpo.branching != "flat" and is_fixed and grpo.trunk.start >= decisions:
+        raise ValueError(
+            f"a trunk of {grpo.trunk.start} decisions is a whole episode ({decisions}), and nothing is left to "
+            f"learn from; give a shorter grpo.trunk.start"
+        )
 
 
 def smoke(task: str, obs: ObsMode = "state") -> TrainConfig:

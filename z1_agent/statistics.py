@@ -66,7 +66,7 @@ class Estimate:
     @property
     def has_interval(self) -> bool:
         """Whether anything is known about the spread: of single seeds nothing is, and the interval has no ends."""
-        return math.isfinite(self.interval[0])
+        return self.interval != _UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)

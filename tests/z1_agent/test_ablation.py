@@ -25,7 +25,7 @@ from z1_agent.manifest import Manifest, open_manifest, read_manifest
 from z1_agent.presets import TrainConfig, cpu
 from z1_agent.recipe import Modules, Recipe, RecipeError, check_fixed, keep_recipe, recipe_defaults, with_recipe
 from z1_agent.run import Run, open_run
-from z1_agent.statistics import Estimate
+from z1_agent.statistics import Estimate, median_over_runs
 from z1_agent.taken_over import sft_commit
 from z1_envs.evaluate import Report
 
@@ -149,6 +149,9 @@ def test_the_share_of_flat_s_steps() -> None:
     # Of 50 iterations or more a window of ten: a single good one reaches nothing.
     assert share_to_reach(curve([0.5] * 50, 10.0), curve([0.9] + [0.0] * 49, 10.0)) == math.inf
     assert times(Estimate(mean=0.375, interval=(0.3, math.inf))) == "0.38 × (0.30 × to never)"
+    # Of three seeds that never reach it there is an interval, which is not one seed's.
+    never = median_over_runs([[math.inf, math.inf, math.inf]])
+    assert (times(never), times(median_over_runs([[math.inf]]))) == ("never", "never (one seed)")
 
 
 def test_differences_at_equal_cost() -> None:

@@ -66,6 +66,7 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
         "train OpenDrawer --eval-episodes 0": "eval_episodes must be at least 1, got 0",
         "train OpenDrawer --grpo.group-size 1": "group_size must be at least 2, got 1",
         "train OpenDrawer --grpo.gamma 1.5": "gamma must lie in (0, 1], got 1.5",
+        "train OpenDrawer --grpo.trunk.start 24": "a trunk of 24 decisions is a whole episode (24)",
         "train OpenDrawer --grpo.trunk.until 0": "until must lie in (0, 1], got 0.0",
         "train OpenDrawer --sft.patience 0": "patience must be at least 1, got 0",
         "train OpenDrawer --obs pixels --image-px 50": "image_px must be a multiple of 16",

@@ -29,7 +29,7 @@ from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import pi05_nano
 from z1_agent.pipeline import Training, stream_seed, train, warn_of_other_programs
 from z1_agent.policy import Pi05Policy
-from z1_agent.presets import PRESETS, TrainConfig, cpu, smoke
+from z1_agent.presets import PRESETS, TrainConfig, check_episode, cpu, smoke
 from z1_agent.run import RL, SFT, STAGES, Run, RunError, open_run
 from z1_agent.schedules import LinearTrunk
 from z1_agent.sft import SftConfig
@@ -376,19 +376,19 @@ def test_bad_counts_and_tasks_are_refused() -> None:
 
 
 def test_settings_that_contradict_the_episode_are_refused() -> None:
-    def changed(**changes: Any) -> TrainConfig:
-        return dataclasses.replace(CONFIG, horizon=100, grpo=dataclasses.replace(CONFIG.grpo, **changes))
+    def check(**changes: Any) -> None:
+        check_episode(dataclasses.replace(CONFIG, horizon=100, grpo=dataclasses.replace(CONFIG.grpo, **changes)))
 
     # 100 steps are 20 decisions of 5: 20 · 0.05 = 1, and the last success would earn what a failure does.
     with pytest.raises(ValueError, match=r"penalty of 0.05 per decision, episodes of 20 .* below 0.05"):
-        changed(reward="penalty", penalty=0.05)
-    changed(reward="penalty", penalty=0.049)
-    changed(reward="decay", penalty=0.05)
+        check(reward="penalty", penalty=0.05)
+    check(reward="penalty", penalty=0.049)
+    check(reward="decay", penalty=0.05)
     with pytest.raises(ValueError, match=r"a trunk of 20 decisions is a whole episode \(20\).*shorter"):
-        changed(trunk=LinearTrunk(start=20))
-    changed(trunk=LinearTrunk(start=19))
-    changed(trunk=LinearTrunk(start=20), branching="flat")
-    changed(trunk=LinearTrunk(start=20), schedule="phase")
+        check(trunk=LinearTrunk(start=20))
+    check(trunk=LinearTrunk(start=19))
+    check(trunk=LinearTrunk(start=20), branching="flat")
+    check(trunk=LinearTrunk(start=20), schedule="phase")
 
 
 def test_every_stage_keeps_to_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

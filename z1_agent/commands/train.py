@@ -16,7 +16,7 @@ from z1_agent.commands.work import INTERRUPTED, Work, console
 from z1_agent.console import Stopped, StopRequest
 from z1_agent.dataset import with_dataset
 from z1_agent.pipeline import Training, train
-from z1_agent.presets import TrainConfig
+from z1_agent.presets import TrainConfig, check_episode
 from z1_agent.recipe import with_recipe
 from z1_agent.report import paired_in_words
 from z1_agent.run import open_run
@@ -52,6 +52,7 @@ class Train:
         if self.sft is not None and self.config.policy is not None:
             raise ValueError("--sft takes over SFT, --policy begins without one: leave out one of them")
         asked = dataclasses.replace(self.config, task=self.task, seed=self.seed)
+        check_episode(asked)
         check_backend(asked)
         config = with_recipe(with_policy(with_dataset(asked)))
         if config.obs == "pixels" and config.backend == "kitchen":
