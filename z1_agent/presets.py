@@ -97,7 +97,7 @@ class TrainConfig:
 _CARRIED = partial(TrainConfig, sde=FlowSDE(num_steps=2, noise=0.3))
 
 # Elsewhere there are few demonstrations, and unlike π0.5's this vision-language model has seen nothing else: it learns;
-# and groups of 8 led further than twice as many of 4, which are ahead where something is carried.
+# and twice as many groups of 4, which are ahead where something is carried, led no further than these of 8.
 _MOVED = partial(
     TrainConfig, sde=FlowSDE(num_steps=4, noise=1.2), grpo=GrpoConfig(trainable="all", num_groups=16, group_size=8)
 )
