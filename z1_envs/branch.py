@@ -37,6 +37,8 @@ from z1_envs.arguments import check_whole
 from z1_envs.lane_rows import Infos, LaneRows, Observation
 from z1_envs.snapshot import Snapshot, SnapshotError, check_same_scene, check_same_stack
 
+_SEED_LIMIT = 2**63  # seeds that the env draws itself lie below
+
 
 def check_groups(num_envs: int, group_size: int) -> None:
     """Raises ValueError where `num_envs` lanes do not make groups of `group_size`."""
@@ -283,6 +285,13 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         if min(seeds) < 0:
             raise ValueError(f"seeds must not be negative, got {min(seeds)}")
         return list[int | None](seeds)
+
+    def _drawn_at_first(self, seeds: list[int | None]) -> list[int | None]:
+        """`seeds`, but at a first reset without them drawn ones: what has a seed can begin again in any process."""
+        if self._rows.scene_ids or None not in seeds:
+            return seeds
+        first = int(self.np_random.integers(_SEED_LIMIT))
+        return [first + k for k in range(len(seeds))]
 
     def _split_reset_mask(
         self, options: dict[str, Any] | None

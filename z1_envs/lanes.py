@@ -18,8 +18,6 @@ from z1_envs.lane_rows import Infos, Observation, gathered, stack_infos, stack_o
 from z1_envs.snapshot import SnapshotError
 from z1_envs.worker import LaneDescription, LocalLane, WorkerLane
 
-_SEED_LIMIT = 2**63  # seeds that the env draws itself lie below
-
 
 class LaneVectorEnv(BranchVectorEnv):
     """One env per lane.
@@ -105,9 +103,7 @@ class LaneVectorEnv(BranchVectorEnv):
     def _reset_groups(
         self, groups: NDArray[np.int64], seeds: list[int | None], options: dict[str, Any] | None
     ) -> tuple[Observation, Infos, list[str]]:
-        if not self._rows.scene_ids and None in seeds:  # of a first reset without a seed a new process knows nothing
-            entropy = int(self.np_random.integers(_SEED_LIMIT))
-            seeds = [entropy + k for k in range(len(seeds))]
+        seeds = self._drawn_at_first(seeds)
         leaders = groups * self.group_size
         members = np.flatnonzero(np.isin(self.group_index, groups))
         index = np.searchsorted(groups, self.group_index[members])  # of each member's group in `groups`

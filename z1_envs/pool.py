@@ -32,8 +32,6 @@ from z1_envs.processes import num_cores
 
 logger = logging.getLogger("z1_envs")
 
-_SEED_LIMIT = 2**63  # seeds that the env draws itself lie below
-
 
 class PoolVectorEnv(BranchVectorEnv):
     """L lanes on W worker processes, each with one env per scene it holds."""
@@ -122,9 +120,7 @@ class PoolVectorEnv(BranchVectorEnv):
     def _reset_groups(
         self, groups: NDArray[np.int64], seeds: list[int | None], options: dict[str, Any] | None
     ) -> tuple[Observation, Infos, list[str]]:
-        if not self._states and None in seeds:
-            entropy = int(self.np_random.integers(_SEED_LIMIT))
-            seeds = [entropy + k for k in range(len(seeds))]
+        seeds = self._drawn_at_first(seeds)
         starts = self._starts_of(groups, seeds, options)
         members = np.flatnonzero(np.isin(self.group_index, groups))
         index = np.searchsorted(groups, self.group_index[members])  # of each member's group in `groups`
