@@ -117,7 +117,7 @@ class Version:
         if not pairs:
             raise ValueError(
                 f"the split 'train' leaves out all of layouts {options.layouts}, styles {options.styles}: they are the "
-                "split 'test'; choose others"
+                "split 'test'; choose others, or name the pairs with layout_styles"
             )
         for what, known, numbers in (
             ("layouts", self.layouts, [layout for layout, _ in pairs]),

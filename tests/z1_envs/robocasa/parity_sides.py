@@ -153,7 +153,8 @@ class OfficialSide:
     def __init__(self, task: str, assets: Path, word: str = ""):
         # v0.2's layout 1 has no cabinet of one door.
         layouts = (2, 3, 4, 5) if installed().version is V02 and word == "cabinet" else (1,)
-        self._task, self._env = task, RoboCasaEnv(task, RoboCasaOptions(assets=assets, layouts=layouts, styles=(1,)))
+        kitchens = tuple((layout, 1) for layout in layouts)
+        self._task, self._env = task, RoboCasaEnv(task, RoboCasaOptions(assets=assets, layout_styles=kitchens))
         next(seed for seed in range(_MAX_SEEDS) if word in self._env.reset(seed=seed)[1]["instruction"])
         self._official: Any = self._env._env
         self.version = self._env._ready.version

@@ -161,7 +161,7 @@ class TestWithRoboCasa:
     def test_images_are_those_of_mujocos_own_renderer_and_upright(self) -> None:
         env = RoboCasaEnv(
             "OpenDrawer",
-            RoboCasaOptions(obs="pixels", image_px=64, assets=self.pack, layouts=(1,), styles=(1,)),
+            RoboCasaOptions(obs="pixels", image_px=64, assets=self.pack, layout_styles=((1, 1),)),
         )
         observation, _ = env.reset(seed=0)
         assert env.observation_space.contains(observation)

@@ -40,7 +40,7 @@ def opengl() -> None:
 
 @pytest.fixture(scope="module")
 def options(pack: Path) -> RoboCasaOptions:
-    return RoboCasaOptions(assets=pack, horizon=HORIZON, layouts=(1,), styles=(1,))
+    return RoboCasaOptions(assets=pack, horizon=HORIZON, layout_styles=((1, 1),))
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ class TestOneEnv:
     @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore:.*infinity")
     def test_gymnasium_s_check_passes_with_pictures(self, pack: Path, opengl: None) -> None:
-        made = {"backend": "robocasa", "assets": pack, "layouts": [1], "styles": [1]}
+        made = {"backend": "robocasa", "assets": pack, "layout_styles": [(1, 1)]}
         env = gym.make("z1_envs:Z1-RoboCasa-OpenDrawer", render_mode="rgb_array", **made)
         assert env.metadata["render_modes"] == ["rgb_array"]
         check_env(env.unwrapped)
