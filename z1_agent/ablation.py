@@ -137,12 +137,6 @@ def name_of(task: str, variant: str) -> str:
     return f"{task}-{variant}"
 
 
-def control_path(manifest: Manifest, task: str, seed: int) -> Path:
-    """Where the control of a task's default with `seed` is."""
-    run = manifest.run_path(name_of(task, DEFAULT), seed)
-    return run.with_name(f"{run.name}.control.json")
-
-
 def ablation_jobs(
     manifest: Manifest,
     configs: Mapping[str, TrainConfig],
@@ -176,5 +170,5 @@ def ablation_jobs(
             )
         )
         if variant == DEFAULT and with_control:
-            jobs.append(ControlJob(path=control_path(manifest, task, seed), run=default, threads=threads))
+            jobs.append(ControlJob(run=default, threads=threads))
     return jobs

@@ -5,15 +5,15 @@ have spent as much: env steps or CPU time of GRPO, as much as the one of them th
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from z1_agent.ablation import CONTROL, CONTROL_SENTENCE, DEFAULT, FLAT, NOISE, VARIANTS, control_path, name_of
+from z1_agent.ablation import CONTROL, CONTROL_SENTENCE, DEFAULT, FLAT, NOISE, VARIANTS, name_of
+from z1_agent.cost_control import control_counts
 from z1_agent.manifest import Manifest
 from z1_agent.run import RL, Run
 from z1_agent.statistics import (
@@ -136,10 +136,10 @@ def read_runs(manifest: Manifest) -> dict[str, Runs]:
     return found
 
 
-def read_controls(manifest: Manifest, task: str, seeds: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """The controls of `task` that there are, by seed."""
-    files = {seed: control_path(manifest, task, seed) for seed in seeds}
-    return {seed: json.loads(file.read_text(encoding="utf-8")) for seed, file in files.items() if file.exists()}
+def read_controls(manifest: Manifest, task: str, seeds: Sequence[int]) -> list[PairedCounts]:
+    """What the controls of `task` have found, as far as there are some: the default first, the control second."""
+    defaults = [Run(manifest.run_path(name_of(task, DEFAULT), seed)) for seed in seeds]
+    return [found.swapped for run in defaults if (found := control_counts(run)) is not None]
 
 
 def counts_between(before: Report, after: Report) -> PairedCounts:
@@ -148,15 +148,6 @@ def counts_between(before: Report, after: Report) -> PairedCounts:
     both = int((before.successes & after.successes).sum())
     rest = len(before.successes) - both - paired.gained - paired.lost
     return PairedCounts(both=both, gained=paired.gained, lost=paired.lost, neither=rest)
-
-
-def control_counts(default: Report, control: dict[str, Any]) -> PairedCounts:
-    """The default's GRPO policy first, the best policy of the control second."""
-    best = control["best"]
-    paired = best["grpo_against_it"]  # control first: what GRPO gained, the control lost
-    gained, lost = paired["lost"], paired["gained"]
-    both = int(default.successes.sum()) - lost
-    return PairedCounts(both=both, gained=gained, lost=lost, neither=best["episodes"] - both - gained - lost)
 
 
 def compare_variants(manifest: Manifest) -> list[VariantRow]:
@@ -171,13 +162,13 @@ def compare_variants(manifest: Manifest) -> list[VariantRow]:
     return rows
 
 
-def _names(runs: dict[str, Runs], controls: dict[str, dict[int, Any]]) -> list[str]:
+def _names(runs: dict[str, Runs], controls: dict[str, list[PairedCounts]]) -> list[str]:
     there = {name for of_task in runs.values() for name in of_task}
     names = [name for name in (DEFAULT, *(variant.name for variant in VARIANTS)) if name in there]
     return names + ([CONTROL] if any(controls.values()) else [])
 
 
-def _row(task: str | None, runs: dict[str, Runs], controls: dict[str, dict[int, Any]], name: str) -> VariantRow:
+def _row(task: str | None, runs: dict[str, Runs], controls: dict[str, list[PairedCounts]], name: str) -> VariantRow:
     known = {variant.name: (variant.factor, variant.sentence) for variant in VARIANTS}
     known |= {CONTROL: (CONTROL, CONTROL_SENTENCE), DEFAULT: (DEFAULT, "what the others are changed from")}
     counts: list[list[PairedCounts]] = []
@@ -185,7 +176,7 @@ def _row(task: str | None, runs: dict[str, Runs], controls: dict[str, dict[int, 
     for of_task, of_controls in zip(runs.values(), controls.values(), strict=True):
         default = of_task[DEFAULT]
         if name == CONTROL:
-            own = [control_counts(default[seed].report, control) for seed, control in of_controls.items()]
+            own = of_controls
         else:
             own = [counts_between(default[seed].report, run.report) for seed, run in of_task.get(name, {}).items()]
             pairs.append([(default[seed].curve, run.curve) for seed, run in of_task.get(name, {}).items()])

@@ -7,6 +7,7 @@ one with the best held-out success of all rounds, which is the fairer opponent.
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 from z1_agent.average import put
@@ -15,12 +16,27 @@ from z1_agent.cpu_time import cpu_seconds
 from z1_agent.pipeline import collect_demonstrations, new_policy, protocol, stream_seed
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import TrainConfig
-from z1_agent.result import as_rate
+from z1_agent.result import as_rate, paired_counts
 from z1_agent.run import Run
 from z1_agent.sft import SftProgress, train_sft
+from z1_agent.statistics import PairedCounts
 from z1_envs.evaluate import Report, compare, evaluate
 
 _FOREVER = 10**9  # rounds: the budget ends it
+
+
+def control_file(run: Run) -> Path:
+    """Where the control of a training belongs: beside its directory."""
+    return run.path.with_name(f"{run.path.name}.control.json")
+
+
+def control_counts(run: Run) -> PairedCounts | None:
+    """What the control of `run` has found: its best policy first, the run's GRPO policy second; None without one."""
+    file = control_file(run)
+    if not file.exists():
+        return None
+    best = json.loads(file.read_text(encoding="utf-8"))["best"]
+    return paired_counts(best, best["grpo_against_it"])
 
 
 def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ import torch
 from rich.console import Console
 
 from z1_agent.console import Stopped, StopRequest
-from z1_agent.cost_control import more_sft
+from z1_agent.cost_control import control_file, more_sft
 from z1_agent.pipeline import Training, train
 from z1_agent.presets import TrainConfig, load_config
 from z1_agent.run import Run, open_run, write_text
@@ -113,12 +113,15 @@ class TrainJob:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlJob:
-    """The cost-matched control of the finished training in `run`, which goes into the file `path`. threads: of the
-    physics, None for all cores."""
+    """The cost-matched control of the finished training in `run`. threads: of the physics, None for all cores."""
 
-    path: Path
     run: Path
     threads: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file beside the run."""
+        return control_file(Run(self.run))
 
     @property
     def is_done(self) -> bool:

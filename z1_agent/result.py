@@ -2,12 +2,14 @@
 
 import resource
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from z1_agent.presets import FineTuneConfig, TrainConfig
 from z1_agent.run import DEMONSTRATIONS, SFT, STAGES, Run
 from z1_agent.sft import SftProgress
+from z1_agent.statistics import PairedCounts
 from z1_agent.taken_over import sft_commit
 from z1_envs.demos import Demonstrations
 from z1_envs.evaluate import Report, compare
@@ -99,3 +101,10 @@ def as_rate(report: Report) -> dict[str, Any]:
         "rate": report.rate if len(report.successes) else None,
         "interval": list(report.interval),
     }
+
+
+def paired_counts(before: Mapping[str, Any], paired: Mapping[str, Any]) -> PairedCounts:
+    """The four counts of a comparison: the first policy's rate and the paired test, as result.json has them."""
+    gained, lost = paired["gained"], paired["lost"]
+    both = before["successes"] - lost
+    return PairedCounts(both=both, gained=gained, lost=lost, neither=before["episodes"] - both - gained - lost)

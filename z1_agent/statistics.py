@@ -46,6 +46,11 @@ class PairedCounts:
         return self.both + self.gained + self.lost + self.neither
 
     @property
+    def swapped(self) -> "PairedCounts":
+        """The same episodes with the second policy as the first."""
+        return PairedCounts(both=self.both, gained=self.lost, lost=self.gained, neither=self.neither)
+
+    @property
     def before(self) -> float:
         """Success of the first policy."""
         return (self.both + self.lost) / self.trials

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from z1_agent.console import StopRequest
-from z1_agent.jobs import Job, TrainJob, cost_of, end_in_words, output_of, run_jobs
+from z1_agent.jobs import ControlJob, Job, TrainJob, cost_of, end_in_words, output_of, run_jobs
 from z1_agent.manifest import Manifest
 from z1_agent.presets import TrainConfig
 from z1_agent.run import Run
@@ -30,10 +30,11 @@ def suite_jobs(
     command: Sequence[str],
     threads: int | None,
     sft_folder: Path | None = None,
-) -> list[TrainJob]:
+    with_control: bool = False,
+) -> list[Job]:
     """The trainings of `configs` in order, those that are done included. threads: of each one's physics. sft_folder:
-    runs whose SFT they may take over."""
-    return [
+    runs whose SFT they may take over. with_control: after all of them, the cost-matched control of each."""
+    trainings = [
         TrainJob(
             path=manifest.run_path(task, seed),
             config=dataclasses.replace(configs[task], seed=seed),
@@ -45,6 +46,8 @@ def suite_jobs(
         for task, seed in manifest.in_order()
         if task in configs
     ]
+    controls = [ControlJob(run=job.path, threads=threads) for job in trainings] if with_control else []
+    return [*trainings, *controls]
 
 
 def run_suite(

@@ -28,6 +28,10 @@ _TASK_NOTE = (
     "Env steps and CPU time: mean per seed, of demonstrations, SFT, GRPO and all evaluations; CPU time and memory are "
     "those of the processes."
 )
+_CONTROL_NOTE = (
+    "More SFT: the cost-matched control, all of a training's CPU time in SFT, of whose rounds the one with the best "
+    "held-out success; GRPO over it: on the same episodes, over the seeds that have a control."
+)
 _MODULES_NOTE = (
     "Modules: for how many decisions a group shares its start (4→0 by 50%: four, then fewer, none after the first 50 % "
     "of the training; flat: none), the reward of a success, and what learns (AE: action expert, VLM: all else)."
@@ -65,6 +69,13 @@ def lead_of(summary: Summary) -> list[str]:
         f"{as_a_sample}. Success {share(found.before)} after SFT, {share(found.after)} after GRPO.",
         f"Significantly worse than its SFT (corrected p < {SIGNIFICANT}): {worse}.",
     ]
+    if summary.over_more_sft is not None:
+        over = summary.over_more_sft
+        lead.append(
+            f"The same CPU time in SFT alone reaches {share(over.found.before)} on the {over.num_tasks} "
+            f"task{'s' if over.num_tasks > 1 else ''} with that control, GRPO {share(over.found.after)}: "
+            f"{points(over.found.gain)} points."
+        )
     ones = sum(len(row.seeds) == 1 for row in summary.rows)
     if ones:
         lead.append(
@@ -109,19 +120,24 @@ def modules_in_words(rows: Sequence[TaskRow]) -> str:
 
 
 def _tasks(summary: Summary) -> Table:
-    """With a column of modules where they differ."""
+    """With a column of modules where they differ, and columns of the control where there is one."""
+    with_control = summary.over_more_sft is not None
     with_modules = len({row.modules for row in summary.rows}) > 1
     names = ("task", "category", "modules") if with_modules else ("task", "category")
+    control = ("more SFT", "GRPO over it") if with_control else ()
+    notes = (modules_in_words(summary.rows), _MODULES_NOTE, _TASK_NOTE, *((_CONTROL_NOTE,) if with_control else ()))
     return Table(
         title="Tasks",
-        columns=(*names, "seeds", "episodes", "SFT", "RL", "gain", "p", "env steps", "CPU min", "GB"),
-        rows=tuple(_task_cells(row, with_modules=with_modules) for row in summary.rows),
-        note=f"{modules_in_words(summary.rows)} {_MODULES_NOTE} {_TASK_NOTE}",
+        columns=(*names, "seeds", "episodes", "SFT", "RL", "gain", "p", *control, "env steps", "CPU min", "GB"),
+        rows=tuple(_task_cells(row, with_modules=with_modules, with_control=with_control) for row in summary.rows),
+        note=" ".join(notes),
         num_names=len(names),
     )
 
 
-def _task_cells(row: TaskRow, *, with_modules: bool) -> tuple[str, ...]:
+def _task_cells(row: TaskRow, *, with_modules: bool, with_control: bool) -> tuple[str, ...]:
+    over = row.over_more_sft
+    control = ("", "") if over is None else (share(over.before), points(over.gain))
     return (
         row.task,
         row.category,
@@ -132,6 +148,7 @@ def _task_cells(row: TaskRow, *, with_modules: bool) -> tuple[str, ...]:
         share(row.found.after),
         points(row.found.gain),
         p_in_words(row.p_holm),
+        *(control if with_control else ()),
         f"{row.env_steps:,.0f}",
         f"{row.cpu_seconds / 60:.1f}",
         f"{row.peak_memory_bytes / 1e9:.2f}",

@@ -1,14 +1,15 @@
 """What the trainings of a suite have found: one row per task, averages by category and over all, with intervals."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from z1_agent.cost_control import control_counts
 from z1_agent.jobs import cost_of
 from z1_agent.manifest import Manifest
 from z1_agent.presets import TrainConfig
 from z1_agent.recipe import AUTO, Modules, find_recipe
+from z1_agent.result import paired_counts
 from z1_agent.run import Run
 from z1_agent.statistics import (
     Improvement,
@@ -29,6 +30,9 @@ _SAMPLE = 3  # tasks
 class TaskRow:
     """One task: success before and after with the intervals over its seeds and episodes.
 
+    over_more_sft: the same from the cost-matched control's best policy to GRPO's, over the seeds that have a control;
+    None without any.
+
     modules: of its trainings, in words. recipe_digest: of the recipe that chose them, None without one;
     is_recipe_committed: whether that is the one which belongs to this program.
     p_value: McNemar's exact test on the episodes of all seeds together; p_holm: corrected over the tasks of the table.
@@ -43,6 +47,7 @@ class TaskRow:
     seeds: tuple[int, ...]
     episodes: int
     found: Improvement
+    over_more_sft: Improvement | None
     p_value: float
     p_holm: float
     env_steps: float
@@ -68,7 +73,8 @@ class Average:
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """All there is to say. overall: over these tasks; overall_drawn: as if the tasks themselves were a sample; None
-    for fewer than three, which tell nothing of others.
+    for fewer than three, which tell nothing of others. over_more_sft: from the cost-matched control to GRPO, over the
+    tasks that have one; None without any.
 
     unfinished: planned trainings without a result, as (task, seed).
     """
@@ -77,6 +83,7 @@ class Summary:
     categories: tuple[Average, ...]
     overall: Average
     overall_drawn: Average | None
+    over_more_sft: Average | None
     unfinished: tuple[tuple[str, int], ...]
 
     @property
@@ -89,6 +96,7 @@ class Summary:
 class _Finished:
     seed: int
     counts: PairedCounts
+    control: PairedCounts | None
     env_steps: int
     cpu_seconds: float
     peak_memory_bytes: int
@@ -116,14 +124,20 @@ def summarise(manifest: Manifest) -> Summary | None:
     names = dict.fromkeys(row.category for row in rows)
     members = {name: [counts[row.task] for row in rows if row.category == name] for name in names}
     everything = list(counts.values())
+    controls = [of_task for runs in found.values() if (of_task := _controls(runs))]
     as_a_sample = "all tasks, as a sample of tasks"
     return Summary(
         rows=rows,
         categories=tuple(_average(name, of_name) for name, of_name in members.items()),
         overall=_average("all tasks", everything),
         overall_drawn=_average(as_a_sample, everything, draw_tasks=True) if len(everything) >= _SAMPLE else None,
+        over_more_sft=_average("over more SFT", controls) if controls else None,
         unfinished=tuple(unfinished),
     )
+
+
+def _controls(runs: Sequence[_Finished]) -> list[PairedCounts]:
+    return [run.control for run in runs if run.control is not None]
 
 
 def _average(name: str, tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: bool = False) -> Average:
@@ -132,6 +146,7 @@ def _average(name: str, tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: 
 
 
 def _row(task: str, config: TrainConfig, runs: Sequence[_Finished], p_value: float, p_holm: float) -> TaskRow:
+    controls = _controls(runs)
     return TaskRow(
         task=task,
         category=TASKS[task].category,
@@ -141,6 +156,7 @@ def _row(task: str, config: TrainConfig, runs: Sequence[_Finished], p_value: flo
         seeds=tuple(run.seed for run in runs),
         episodes=min(run.counts.trials for run in runs),
         found=improvement_of_task([run.counts for run in runs]),
+        over_more_sft=improvement_of_task(controls) if controls else None,
         p_value=p_value,
         p_holm=p_holm,
         env_steps=sum(run.env_steps for run in runs) / len(runs),
@@ -154,16 +170,10 @@ def _read(run: Run) -> _Finished:
     measured = cost_of(run.path)
     return _Finished(
         seed=result["seed"],
-        counts=counts_of(result),
+        counts=paired_counts(result["sft"], result["paired"]),
+        control=control_counts(run),
         env_steps=sum(result["env_steps"].values()),
         # Of a process that was killed together with the suite, only the stages' own times are known.
         cpu_seconds=max(measured.cpu_seconds + taken_over_seconds(run), sum(result["cpu_seconds"].values())),
         peak_memory_bytes=max(measured.peak_memory_bytes, result["peak_memory_bytes"]),
     )
-
-
-def counts_of(result: Mapping[str, Any]) -> PairedCounts:
-    """The four counts of a result.json, before against after."""
-    gained, lost = result["paired"]["gained"], result["paired"]["lost"]
-    both = result["sft"]["successes"] - lost
-    return PairedCounts(both=both, gained=gained, lost=lost, neither=result["sft"]["episodes"] - both - gained - lost)

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def begin(path: Path, *, resume: bool = False, seeds: int | None = 2, configs: A
     )
 
 
-def jobs_of(manifest: Manifest) -> list[TrainJob]:
+def jobs_of(manifest: Manifest) -> list[Job]:
     return suite_jobs(manifest, CONFIGS, command=["z1", "suite"], threads=1)
 
 
@@ -186,6 +187,37 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
     assert before == ((manifest.path / "results.md").read_text(), (manifest.path / "figures/tasks.svg").read_text())
 
 
+def test_controls_come_last_and_are_columns_of_the_table(tmp_path: Path) -> None:
+    names = ("OpenDrawer", "CloseDrawer")
+    configs = {name: tiny(name, num_iterations=8) for name in names}
+    manifest = begin(tmp_path / "suite", configs=configs, seeds=2)
+    jobs = suite_jobs(manifest, configs, command=["z1", "suite"], threads=1, with_control=True)
+    trainings, controls = jobs[:4], jobs[4:]
+    assert {type(job) for job in trainings} == {TrainJob}
+    assert [job.path.name for job in controls] == [f"{job.path.name}.control.json" for job in trainings]
+    assert not any(job.is_ready for job in controls), "there is no time to match yet"
+    for seed, name in ((0, "OpenDrawer"), (1, "OpenDrawer"), (0, "CloseDrawer")):
+        finish(manifest, name, seed, gained=30, lost=0, won=50)
+    summary = write_suite(manifest)
+    assert summary is not None
+    assert summary.over_more_sft is None
+    assert "more SFT" not in (manifest.path / "results.md").read_text()
+    # More SFT reaches 60 of 100 with seed 0; GRPO, with 80, wins 25 episodes that it loses and loses 5 that it wins.
+    best = {"successes": 60, "episodes": 100, "grpo_against_it": {"gained": 25, "lost": 5, "p_value": 0.0}}
+    controls[0].path.write_text(json.dumps({"last": None, "best": best}))
+    summary = write_suite(manifest)
+    assert summary is not None
+    rows = {row.task: row.over_more_sft for row in summary.rows}
+    over = rows["OpenDrawer"]
+    assert over is not None
+    assert (over.before.mean, over.after.mean, over.gain.mean) == pytest.approx((0.6, 0.8, 0.2))
+    assert rows["CloseDrawer"] is None
+    text = (manifest.path / "results.md").read_text()
+    assert re.search(r"same CPU time in SFT alone reaches 60\.0 % \(.*\) on the 1 task with that control, GRPO 80\.0 %", text)
+    assert "| p | more SFT | GRPO over it | env steps |" in text
+    assert re.search(r"\| 60\.0 % \([^|]*\) \| \+20\.0 \(", text)
+
+
 def test_where_no_episode_differs_the_gain_is_not_certain(tmp_path: Path) -> None:
     manifest = begin(tmp_path / "suite", configs={"OpenDrawer": tiny("OpenDrawer", num_iterations=8)}, seeds=1)
     finish(manifest, "OpenDrawer", 0, gained=0, lost=0, won=100)
@@ -282,7 +314,7 @@ def test_all_tasks_come_before_the_next_seed(tmp_path: Path) -> None:
     assert {name: one.num_seeds for name, one in manifest.planned.items()} == {"CloseDrawer": 2, "OpenDrawer": 3}
     manifest = reopened(manifest, both, None)
     assert manifest.in_order()[-1] == ("OpenDrawer", 2)
-    assert [job.config.seed for job in jobs_of(manifest)] == [0, 1]
+    assert [job.path.name for job in jobs_of(manifest)] == ["CloseDrawer-0", "CloseDrawer-1"]
 
 
 def reopened(manifest: Manifest, configs: Any, seeds: int | None) -> Manifest:

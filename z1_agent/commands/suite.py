@@ -35,7 +35,8 @@ class Suite:
     cores. obs: what the policies see; image_px is read for "pixels" alone. iterations: of GRPO; eval_episodes: of each
     final evaluation; both by default as the preset has them. recipe: "auto" for the committed recipe of each task, or
     a folder with a TASK.json for each. sft: folder with runs, such as those of `z1 diagnose`; SFT that one of them has
-    done with the same settings and seed is taken over with its times, instead of done again.
+    done with the same settings and seed is taken over with its times, instead of done again. control: after the
+    trainings, give the CPU time of each to SFT alone, and tell how far GRPO's success is above what that reaches.
     """
 
     tasks: tuple[str, ...] | None = None
@@ -51,9 +52,10 @@ class Suite:
     eval_episodes: int | None = None
     recipe: str | None = None
     sft: Path | None = None
+    control: bool = False
 
     def prepare(self, argv: Sequence[str]) -> Work:
-        """Opens the suite's directory; the work is its trainings."""
+        """Opens the suite's directory; the work is its trainings, and their controls."""
         flags = {"--seeds": self.seeds, "--jobs": self.jobs, "--threads": self.threads}
         for flag, number in (flags | {"--iterations": self.iterations}).items():
             check_at_least_1(flag, number)
@@ -72,11 +74,13 @@ class Suite:
             out, KIND, self.preset, configs, num_seeds=num_seeds, command=begun, resume=self.resume
         )
         threads = self.threads or (1 if self.jobs > 1 else None)
-        trainings = suite_jobs(manifest, configs, command=begun, threads=threads, sft_folder=self.sft)
+        jobs = suite_jobs(
+            manifest, configs, command=begun, threads=threads, sft_folder=self.sft, with_control=self.control
+        )
         stop = StopRequest()
 
         def work() -> int:
-            failed = run_suite(manifest, trainings, at_once=self.jobs, console=console, stop=stop)
+            failed = run_suite(manifest, jobs, at_once=self.jobs, console=console, stop=stop)
             if stop.made:
                 console.print(f"Stopped; everything is in {out}. Go on with: {shlex.join([*begun, '--resume'])}")
                 return INTERRUPTED
