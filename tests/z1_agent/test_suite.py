@@ -213,7 +213,8 @@ def test_controls_come_last_and_are_columns_of_the_table(tmp_path: Path) -> None
     assert (over.before.mean, over.after.mean, over.gain.mean) == pytest.approx((0.6, 0.8, 0.2))
     assert rows["CloseDrawer"] is None
     text = (manifest.path / "results.md").read_text()
-    assert re.search(r"same CPU time in SFT alone reaches 60\.0 % \(.*\) on the 1 task with that control, GRPO 80\.0 %", text)
+    said = r"same CPU time in SFT alone reaches 60\.0 % \(.*\) on the 1 task with that control, GRPO 80\.0 %"
+    assert re.search(said, text)
     assert "| p | more SFT | GRPO over it | env steps |" in text
     assert re.search(r"\| 60\.0 % \([^|]*\) \| \+20\.0 \(", text)
 
