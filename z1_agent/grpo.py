@@ -87,8 +87,8 @@ class GrpoConfig:
     """
 
     num_iterations: int = 50
-    num_groups: int = 32
-    group_size: int = 4
+    num_groups: int = 16
+    group_size: int = 8
     branching: Branching = "trunk"
     schedule: ScheduleName = "linear"
     trunk: LinearTrunk = field(default_factory=lambda: LinearTrunk(start=4, until=0.5))

@@ -96,11 +96,8 @@ class TrainConfig:
 # without noise; and of two steps the random one reaches the action more often than of four.
 _CARRIED = partial(TrainConfig, sde=FlowSDE(num_steps=2, noise=0.3))
 
-# Elsewhere there are few demonstrations, and unlike π0.5's this vision-language model has seen nothing else: it learns;
-# and twice as many groups of 4, which are ahead where something is carried, led no further than these of 8.
-_MOVED = partial(
-    TrainConfig, sde=FlowSDE(num_steps=4, noise=1.2), grpo=GrpoConfig(trainable="all", num_groups=16, group_size=8)
-)
+# Elsewhere there are few demonstrations, and unlike π0.5's this vision-language model has seen nothing else: it learns.
+_MOVED = partial(TrainConfig, sde=FlowSDE(num_steps=4, noise=1.2), grpo=GrpoConfig(trainable="all"))
 
 # Horizon of episodes [steps], about twice what the scripted expert takes or more; number of demonstrations, so few that
 # SFT alone leaves GRPO something to improve (what it reaches differs much by seed); how paths are sampled, and what
