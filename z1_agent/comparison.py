@@ -15,6 +15,7 @@ import numpy as np
 from z1_agent.ablation import CONTROL, CONTROL_SENTENCE, DEFAULT, FLAT, NOISE, VARIANTS, name_of
 from z1_agent.cost_control import control_counts
 from z1_agent.manifest import Manifest
+from z1_agent.result import as_rate, paired_counts
 from z1_agent.run import RL, Run
 from z1_agent.statistics import (
     Estimate,
@@ -144,10 +145,7 @@ def read_controls(manifest: Manifest, task: str, seeds: Sequence[int]) -> list[P
 
 def counts_between(before: Report, after: Report) -> PairedCounts:
     """The four counts of two evaluations on the same episodes. Raises ValueError where they are not the same."""
-    paired = compare(before, after)
-    both = int((before.successes & after.successes).sum())
-    rest = len(before.successes) - both - paired.gained - paired.lost
-    return PairedCounts(both=both, gained=paired.gained, lost=paired.lost, neither=rest)
+    return paired_counts(as_rate(before), dataclasses.asdict(compare(before, after)))
 
 
 def compare_variants(manifest: Manifest) -> list[VariantRow]:
