@@ -52,8 +52,8 @@ class FlowSDE:
     def __post_init__(self) -> None:
         if self.num_steps < 2:
             raise ValueError(f"num_steps is {self.num_steps}; a random first step needs at least 2")
-        if self.noise <= 0:
-            raise ValueError(f"noise is {self.noise}, give one above 0: without it paths have no likelihood")
+        if not 0 < self.noise < math.inf:
+            raise ValueError(f"noise is {self.noise}, give a finite one above 0: without it paths have no likelihood")
         if self.stochastic not in ("one", "all"):
             raise ValueError(f'stochastic is {self.stochastic!r}; choose "one" or "all"')
 

@@ -234,7 +234,7 @@ def train_grpo(
             rewards, tree.success, tree.leaf_group, tree.weight, config.keep, reward.in_all_success
         )
         weights, copies = decision_weights(tree, advantages, config.baseline)
-        nodes = np.flatnonzero(tree.trainable & (copies > 0))
+        nodes = np.flatnonzero(copies)
 
         # Learn: a few epochs over the decisions that matter.
         weight = torch.from_numpy(weights).float().to(policy.device)
@@ -284,7 +284,7 @@ def train_grpo(
 
 def decision_weights(tree: RolloutTree, advantages: FloatArray, baseline: Baseline) -> tuple[FloatArray, FloatArray]:
     """The weight of each decision in the loss [N], and how many chunks of how many leaves it stands for [N]: 0 where it
-    teaches nothing.
+    teaches nothing, because all of its group share it or its weight is 0.
 
     advantages: of leaves [M]. With "group", the textbook's, a weight is the sum of the leaves' advantages. With
     "running", what is subtracted is not the mean of the group but of those of its lanes that still run: once the
@@ -293,11 +293,11 @@ def decision_weights(tree: RolloutTree, advantages: FloatArray, baseline: Baseli
     """
     weights = tree.node_sums(advantages)
     if baseline == "group":
-        return weights, tree.node_sums((advantages != 0).astype(np.float64))
+        return weights, tree.trainable * tree.node_sums((advantages != 0).astype(np.float64))
     is_judged = np.isin(tree.leaf_group, tree.leaf_group[advantages < 0])
     lanes = tree.node_sums(np.ones(len(advantages)))
     weights -= lanes * tree.running_means(np.where(is_judged, advantages, 0))
-    return weights, np.where(np.abs(weights) > _ROUNDING, lanes, 0)
+    return weights, np.where(tree.trainable & (np.abs(weights) > _ROUNDING), lanes, 0)
 
 
 def _optimizer(policy: Pi05Policy, selected: Selection, config: GrpoConfig) -> torch.optim.AdamW:

@@ -110,7 +110,8 @@ def open_manifest(
     num_seeds: of every training among `configs`; None for as many as it has. A training never loses seeds.
 
     Raises RunError where `path` is in use and `resume` is not set, where another process works there, and, with
-    `resume`, where there is nothing to go on with or a configuration is another one. Then nothing is changed.
+    `resume`, where there is nothing to go on with, a configuration is another one, or the kitchen makes other scenes
+    than it did. Then nothing is changed.
     """
     if resume:
         manifest = read_manifest(path, kind)
@@ -119,6 +120,12 @@ def open_manifest(
         manifest = Manifest(path, kind, preset, {}, [])
     if manifest.preset != preset:
         raise _other_settings(manifest, [f"preset is {manifest.preset!r} there and {preset!r} here"])
+    here = origin() | {"command": shlex.join(command)}
+    for there in manifest.origins:
+        # Equal seeds are other episodes in other scenes: they are neither pairs nor one mean.
+        scenes = there.get("scene_version", here["scene_version"])  # manifests of older versions do not say
+        if scenes != here["scene_version"]:
+            raise _other_settings(manifest, [f"scene_version is {scenes} there and {here['scene_version']} here"])
     for name, config in configs.items():
         given = json.loads(json.dumps(dataclasses.asdict(config)))
         before = manifest.planned.get(name)
@@ -133,7 +140,6 @@ def open_manifest(
         manifest.hold()
     except OSError as error:
         raise RunError(f"cannot write to {path}: {error.strerror}; give another --out") from error
-    here = origin() | {"command": shlex.join(command)}
     if here not in manifest.origins:
         manifest.origins.append(here)
     manifest.write()

@@ -272,14 +272,14 @@ def _improve_by_trying(training: Training[TrainConfig], policy: Pi05Policy | Non
             nonlocal env_steps
             training.record(RL, asdict(log))
             plot(events, RL, log.iteration, asdict(log) | asdict(log.groups))
-            done = log.iteration + 1
-            if training.stop.made or done == total or done % config.checkpoint_every == 0:
+            done, stops = log.iteration + 1, training.stop.made  # asked once: what it ends is saved
+            if stops or done == total or done % config.checkpoint_every == 0:
                 checkpoint.save(run.checkpoint, policy, task=config.task, backend=backend, trainer=state())
             _return_freed_memory()
             recent.append(log.success)
             env_steps += log.env_steps
             bar.update(done, _live(log, float(np.mean(recent)), env_steps))
-            return not training.stop.made
+            return not stops
 
         seed = stream_seed(config.seed, "GRPO")
         train_grpo(policy, envs, config.grpo, seed=seed, on_iteration=on_iteration, resume=resume)

@@ -129,7 +129,9 @@ CPU_TASKS = {
     "CoffeeSetupMug": (200, 120, _CARRIED),
 }
 _SEEN_DEMOS = 100  # at least, where the policy sees images: how things look differs more than where they are
-_MANY_DEMOS = 40  # from here on SFT rises for longer: rounds have more steps, and the average spans more of them
+# Of a task that needs so many, SFT rises for longer: rounds have more steps, and the average spans more of them. Other
+# datasets and numbers of demonstrations leave that as it is.
+_MANY_DEMOS = 40
 _STEPS_OF_A_LANE = 6000  # in all iterations of GRPO, at most: long episodes get fewer iterations, not more minutes
 
 

@@ -32,6 +32,7 @@ from z1_envs.kitchen.plans.plan import SCENE_VERSION
 # Stages, as they are called in the log and in the result.
 DEMONSTRATIONS, SFT, EVAL_SFT, RL, EVAL_RL = STAGES = ("demonstrations", "sft", "eval_sft", "rl", "eval_rl")
 LOCK_FILE = "lock"
+_ABOUT = {"preset", "config", "command", "commit", "versions"}  # what every config.json says
 PACKAGES = ("torch", "numpy", "scipy", "mujoco", "gymnasium")
 
 
@@ -93,6 +94,8 @@ class Run:
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # or a checkpoint could outlive the lines of the work that is in it
 
     def keep_log(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Drops the lines that are not `wanted`: those of work that was lost with its checkpoint."""
@@ -112,12 +115,12 @@ class Run:
 
     @property
     def is_readable(self) -> bool:
-        """Whether config.json is one of this program."""
+        """Whether config.json is one of this program, and whole."""
         try:
             about = self.about()
-            return isinstance(about, dict) and isinstance(about.get("config"), dict)
         except (OSError, ValueError):
             return False
+        return isinstance(about, dict) and isinstance(about.get("config"), dict) and about.keys() >= _ABOUT
 
     def about(self) -> dict[str, Any]:
         """config.json."""
@@ -130,27 +133,33 @@ def open_run(
     """The run at `path`, begun, or with `resume` gone on with, and held by this process.
 
     Raises RunError where `path` is in use and `resume` is not set, where another process trains there, and, with
-    `resume`, where there is nothing to go on with or the configuration is another one.
+    `resume`, where there is nothing to go on with, or it is damaged, or the configuration is another one.
     """
     check_out(path, resume=resume)
     run = Run(path)
     about = {"preset": preset, "config": asdict(config), "command": shlex.join(command)} | origin()
     config_file = path / "config.json"
     if resume:
-        run.hold()
+        if not run.is_readable:
+            raise RunError(f"{config_file} was not written by this program, or is damaged; give another --out")
+        _hold(run)
         _check_same(run.about(), json.loads(json.dumps(about)), path)
         if run.log():
             run.keep_log(lambda _line: True)  # nothing may be appended to half a line
         if not run.result.exists():
             run.note_program(about)
         return run
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        run.hold()
-    except OSError as error:
-        raise RunError(f"cannot write to {path}: {error.strerror}; give another --out") from error
+    _hold(run)
     write_text(config_file, json.dumps(about, indent=1))
     return run
+
+
+def _hold(run: Run) -> None:
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        run.hold()
+    except OSError as error:
+        raise RunError(f"cannot write to {run.path}: {error.strerror}; give another --out") from error
 
 
 def check_out(path: Path, *, resume: bool) -> None:

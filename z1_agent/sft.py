@@ -68,7 +68,11 @@ class SupervisedConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SftConfig(SupervisedConfig):
-    """The same on demonstrations of the scripted expert: `num_demos` episodes with action noise `demo_noise`.
+    """Learns from `num_demos` episodes of the scripted expert, with action noise `demo_noise`.
+
+    Every `steps_per_round` optimiser steps an average of the weights over steps (`ema_decay`) is tried on held-out
+    episodes; after `patience` rounds without a better one, or `max_rounds`, SFT ends with the best. The other settings
+    are SupervisedConfig's. More demonstrations do not make rounds longer by themselves.
 
     Raises ValueError where a value makes no sense.
     """

@@ -86,7 +86,10 @@ def run_trainings(
                 console.print(f"{job.path.name} failed ({end_in_words(job.path, code)}); see {output_of(job.path)}")
             return
         done += 1
-        write()
+        try:
+            write()
+        except Exception as error:  # whatever it is: it must not end the trainings that are under way
+            console.print(f"the table is not written anew: {error}")
         hours = (time.monotonic() - begun) / done * (left - done) / 3600
         console.print(f"{done}/{left} {job.path.name}: {outcome_in_words(job)}; {hours:.1f} h left")
 

@@ -73,4 +73,5 @@ def _has_sft(run: Run, config: TrainConfig, by: dict[str, Any]) -> bool:
 
 def sft_settings(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration that SFT depends on, as JSON has it."""
-    return json.loads(json.dumps({name: value for name, value in config.items() if name not in _LATER}))
+    unused = (*_LATER, *(("image_px",) if config.get("obs") == "state" else ()))
+    return json.loads(json.dumps({name: value for name, value in config.items() if name not in unused}))

@@ -285,7 +285,7 @@ class SnapshotRestore(gym.Wrapper):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """As the env's own."""
-        with self._interruptible():
+        with self._moving():
             observation, info = self.env.reset(seed=seed, options=options)
         # Copies, here and in step: what is returned is the caller's, who may normalise it in place.
         self._last = (copied(observation), copied(info), False, False)
@@ -293,22 +293,24 @@ class SnapshotRestore(gym.Wrapper):
 
     def step(self, action: Any) -> Any:
         """As the env's own."""
-        with self._interruptible():
+        with self._moving():
             result = self.env.step(action)
         self._last = (copied(result[0]), copied(result[4]), bool(result[2]), bool(result[3]))
         return result
 
     @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Where Ctrl-C meets what is done inside, the env may be elsewhere than what it returned last."""
+    def _moving(self) -> Iterator[None]:
+        """Where what is done inside fails or meets Ctrl-C, the env may be elsewhere than what it returned last."""
         try:
             yield
-        except KeyboardInterrupt:
+        except (ValueError, TypeError, gym.error.Error):  # bad input, refused before anything has moved
+            raise
+        except BaseException:
             self._last = None
             raise
 
     def snapshot(self) -> Snapshot:
-        """This moment. Raises SnapshotError before the first reset, and after a call that Ctrl-C has interrupted."""
+        """This moment. Raises SnapshotError before the first reset, and after a call that failed or met Ctrl-C."""
         if self._last is None:
             raise SnapshotError("there is nothing to snapshot: call reset() first, or restore a snapshot")
         observation, info, terminated, truncated = self._last

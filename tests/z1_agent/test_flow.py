@@ -252,8 +252,6 @@ def test_indices_cover_all_steps_alike():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="give one above 0"):
-        FlowSDE(noise=0.0)
     with pytest.raises(ValueError, match="at least 2"):
         FlowSDE(num_steps=1)
     with pytest.raises(ValueError, match='"one" or "all"'):
@@ -266,3 +264,9 @@ def test_bad_settings_are_refused():
             torch.tensor([0]),
             executed=part_of((1, 1), 1, 1),
         )
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0, math.nan, math.inf])
+def test_paths_need_a_finite_noise(noise: float) -> None:
+    with pytest.raises(ValueError, match=rf"noise is {noise}, give a finite one above 0"):
+        FlowSDE(noise=noise)

@@ -25,11 +25,12 @@ from z1_agent import checkpoint, doctor, pipeline
 from z1_agent import run as run_module
 from z1_agent.advantage import GroupFilter
 from z1_agent.console import Stopped, StopRequest
+from z1_agent.cost_control import more_sft
 from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import pi05_nano
 from z1_agent.pipeline import Training, stream_seed, train, warn_of_other_programs
 from z1_agent.policy import Pi05Policy
-from z1_agent.presets import PRESETS, TrainConfig, check_episode, cpu, smoke
+from z1_agent.presets import PRESETS, FineTuneConfig, TrainConfig, check_episode, cpu, smoke
 from z1_agent.run import RL, SFT, STAGES, Run, RunError, open_run
 from z1_agent.schedules import LinearTrunk
 from z1_agent.sft import SftConfig
@@ -263,6 +264,7 @@ def test_sft_that_is_taken_over_is_what_the_run_would_have_done(straight: Run, t
 def test_only_the_same_sft_is_taken_over(straight: Run, tmp_path: Path) -> None:
     run, folder = begin(tmp_path / "run"), straight.path.parent
     (folder / "notes.txt").write_text("not a run")
+    fine_tuned = open_run(folder / "a-sft-0", FineTuneConfig(data="drawer"), preset="sft", command=["z1"], resume=False)
     later = dataclasses.replace(CONFIG, eval_episodes=99, grpo=dataclasses.replace(CONFIG.grpo, branching="flat"))
     for other in (
         dataclasses.replace(CONFIG, seed=1),
@@ -275,6 +277,7 @@ def test_only_the_same_sft_is_taken_over(straight: Run, tmp_path: Path) -> None:
     found = take_over_sft(folder, run, later)
     assert found is not None
     assert found.path == straight.path
+    shutil.rmtree(fine_tuned.path)
     # What is taken over a second time still says who did it.
     about = run.about()
     (run.path / "config.json").write_text(json.dumps(about | {"commit": "another"}))
@@ -304,6 +307,31 @@ def test_a_damaged_checkpoint_is_refused(straight: Run, tmp_path: Path) -> None:
     run.let_go()
     with pytest.raises(checkpoint.CheckpointError, match="truncated or changed; copy the directory again"):
         go(begin(run.path, resume=True))
+
+
+@pytest.mark.parametrize("text", ['{"model_type": "x"}', "[1]", '{"preset": "smo'])
+def test_a_config_that_is_none_is_refused_and_left_alone(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RunError, match=r"config\.json was not written by this program, or is damaged"):
+        begin(tmp_path, resume=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_the_control_spends_what_the_training_has_spent(straight: Run, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(straight.path, run.path)
+    report = json.loads(run.eval_rl.read_text())
+    run.eval_rl.write_text(json.dumps(report | {"successes": [True] * CONFIG.eval_episodes}))
+    found = more_sft(run, CONFIG)
+    spent = json.loads(run.result.read_text())["cpu_seconds"]
+    assert found["cpu_seconds"] >= spent["sft"] + spent["rl"]
+    own = [line["success"] for line in run.log() if line["stage"] == SFT]
+    assert found["rounds"] == len(found["held_out"]) > CONFIG.sft.max_rounds >= len(own)
+    assert found["held_out"][: len(own)] == own, "it begins as the training's own SFT"
+    for name in ("last", "best"):
+        failures = CONFIG.eval_episodes - found[name]["successes"]
+        assert failures > 0
+        assert found[name]["grpo_against_it"].items() >= {"gained": failures, "lost": 0}.items()
 
 
 def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from z1_agent.signals import (
 from z1_envs.kitchen.env import ObsMode
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
 from z1_envs.layout import SCENE
+from z1_envs.tasks import TASKS
 
 TASK = "CloseDrawer"
 MODULES = Modules(
@@ -309,8 +310,11 @@ def test_a_recipe_says_what_it_was_measured_with(tmp_path: Path) -> None:
         with_recipe(dataclasses.replace(config, sft=smoke(TASK).sft))
     with pytest.raises(RecipeError, match=r"diagnosed with validation_episodes = 128, this is 64: .*leave out"):
         with_recipe(dataclasses.replace(config, validation_episodes=64))
+    with_recipe(dataclasses.replace(config, image_px=32))  # which nothing reads where the state is seen
+    sees = {"preset": "cpu", "settings": measured_settings(cpu(TASK, "pixels"))}
+    seen = put(tmp_path / "seen.json", dataclasses.replace(RECIPE, obs="pixels", diagnosis=sees))
     with pytest.raises(RecipeError, match="diagnosed with image_px = 64, this is 32"):
-        with_recipe(dataclasses.replace(config, image_px=32))
+        with_recipe(dataclasses.replace(recipe_defaults(cpu(TASK, "pixels"), seen), image_px=32))
     del measured["settings"]["horizon"]
     earlier = put(tmp_path / "earlier.json", dataclasses.replace(RECIPE, diagnosis=measured))
     with pytest.raises(RecipeError, match="diagnosed with horizon = None, this is 120"):
@@ -345,7 +349,9 @@ def test_a_suite_takes_the_recipe_of_each_task(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_committed_recipes_fit_their_tasks() -> None:
-    for file in recipe_module.COMMITTED.glob("*.json"):
+    files = list(recipe_module.COMMITTED.glob("*.json"))
+    assert {file.stem for file in files} == set(TASKS)
+    for file in files:
         with_recipe(recipe_defaults(cpu(file.stem), recipe_module.AUTO))
 
 

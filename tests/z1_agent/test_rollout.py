@@ -1,6 +1,7 @@
 """Plans, trees and how lanes become them."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from tests.z1_agent.reach_env import HORIZON, ReachEnv
 from z1_agent import rollout
-from z1_agent.grpo import decision_weights
+from z1_agent.grpo import Baseline, decision_weights
 from z1_agent.loss import clipped_surrogate
 from z1_agent.policy import Pi05Policy
 from z1_agent.rollout import grow
@@ -165,6 +166,14 @@ def test_what_a_cluster_shares_is_compared_lane_by_lane():
     np.testing.assert_array_equal(copies, [0, 2, 2, 0])
 
 
+def test_what_all_of_a_group_share_is_not_trained():
+    tree = hand_made(parent=[-1, 0, 0], leaf=[1, 2], weight=[1, 1])
+    tree.trainable[0] = False
+    for baseline in get_args(Baseline):
+        _, copies = decision_weights(tree, np.array([0.5, 0.0]), baseline)  # as where all have succeeded
+        np.testing.assert_array_equal(copies, [0, 1, 0])
+
+
 def test_all_success_groups_push_nobody_down():
     advantages = np.array([0.2, 0.1, 0.0, 0.1])
     weights, _ = decision_weights(four_lanes(), advantages, "running")
@@ -244,8 +253,8 @@ def path_to(tree: RolloutTree, leaf: int) -> list[int]:
 
 def update_stored_once(policy, tree: RolloutTree, advantages: np.ndarray) -> torch.Tensor:
     """The gradient of one minibatch of all that trains, as `train_grpo` makes it."""
-    weights, copies = tree.node_sums(advantages), tree.node_sums((advantages != 0).astype(float))
-    nodes = np.flatnonzero(tree.trainable & (copies > 0))
+    weights, copies = decision_weights(tree, advantages, "group")
+    nodes = np.flatnonzero(copies)
     return surrogate_gradient(policy, tree, nodes, weights[nodes], copies[nodes].sum())
 
 

@@ -18,6 +18,8 @@ from rich.console import Console
 
 from tests.z1_agent.tiny_training import tiny
 from z1_agent import pipeline
+from z1_agent import recipe as recipe_module
+from z1_agent import run as run_module
 from z1_agent.cli import main
 from z1_agent.console import StopRequest
 from z1_agent.grpo import GrpoConfig
@@ -30,6 +32,7 @@ from z1_agent.suite import KIND, run_suite, run_trainings, suite_jobs
 from z1_agent.suite_report import write_suite
 from z1_agent.summary import summarise
 from z1_envs.evaluate import wilson
+from z1_envs.kitchen.plans.plan import SCENE_VERSION
 from z1_envs.opengl import RenderError
 
 ROOT = Path(__file__).parents[2]
@@ -281,7 +284,7 @@ def test_modules_that_differ_have_a_column(tmp_path: Path) -> None:
     assert "the same modules" not in text
 
 
-def test_only_committed_recipes_are_called_so(tmp_path: Path) -> None:
+def test_only_committed_recipes_are_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (by_recipe(FLAT, digest=find_recipe("auto", task).digest) for task in ("OpenDrawer", "CloseDrawer"))
     text = table_of(tmp_path / "both", {"OpenDrawer": first, "CloseDrawer": second})[0]
     assert "Trainings follow the committed recipes of their tasks, fixed" in text
@@ -292,6 +295,8 @@ def test_only_committed_recipes_are_called_so(tmp_path: Path) -> None:
     # One that was committed then, and has been made anew since.
     text = table_of(tmp_path / "old", {"OpenDrawer": first, "CloseDrawer": by_recipe(FLAT)})[0]
     assert "Trainings follow recipes of their tasks, fixed" in text
+    monkeypatch.setattr(recipe_module, "COMMITTED", tmp_path)  # none is there any more
+    assert "Trainings follow recipes of their tasks, fixed" in table_of(tmp_path / "gone", {"OpenDrawer": first})[0]
 
 
 def test_a_suite_with_unknown_settings_is_refused_at_the_door(tmp_path: Path) -> None:
@@ -324,7 +329,7 @@ def reopened(manifest: Manifest, configs: Any, seeds: int | None) -> Manifest:
     return begin(path, resume=True, configs=configs, seeds=seeds)
 
 
-def test_other_settings_and_other_directories_are_refused(tmp_path: Path) -> None:
+def test_other_settings_and_other_directories_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = begin(tmp_path / "suite")
     before = (manifest.path / "manifest.json").read_text()
     manifest.let_go()
@@ -334,6 +339,13 @@ def test_other_settings_and_other_directories_are_refused(tmp_path: Path) -> Non
     changed = {"CloseDrawer": dataclasses.replace(CONFIGS["CloseDrawer"], recipe_digest="0123456789ab")}
     with pytest.raises(RunError, match="recipe_digest is None there and '0123456789ab' here"):
         begin(manifest.path, resume=True, configs=changed)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "SCENE_VERSION", SCENE_VERSION + 1)
+        with pytest.raises(RunError, match=f"scene_version is {SCENE_VERSION} there and {SCENE_VERSION + 1} here"):
+            begin(manifest.path, resume=True)
+        (manifest.path / "manifest.json").write_text(before.replace('"scene_version"', '"not_said_then"'))
+        begin(manifest.path, resume=True).let_go()
+        (manifest.path / "manifest.json").write_text(before)
     with pytest.raises(RunError, match="is in use: add --resume to go on with the suite there, or give another --out"):
         begin(manifest.path)
     with pytest.raises(RunError, match="another kind of results, 'suite', not 'ablation'"):
@@ -444,6 +456,21 @@ def test_a_stop_while_a_table_is_written_loses_nobody(tmp_path: Path, monkeypatc
     assert run_jobs([first, second], at_once=2, stop=stop, on_end=on_end) == []
     assert ends == ["first", "second"]
     assert cost_of(second.path).cpu_seconds > 0
+
+
+def test_a_table_that_cannot_be_written_ends_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    jobs = [Written(tmp_path / "first"), Written(tmp_path / "second", sleeps=1.0)]
+    output, written = io.StringIO(), iter([False, True, True])
+
+    def write() -> None:
+        if not next(written):
+            raise OSError("the disk is full")
+
+    stop = StopRequest()
+    assert run_trainings(jobs, write=write, where=tmp_path, at_once=2, console=Console(file=output), stop=stop) == []
+    assert cost_of(jobs[1].path).cpu_seconds > 0
+    assert "the table is not written anew: the disk is full" in output.getvalue()
 
 
 def test_the_next_job_runs_while_a_table_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,36 @@ def test_before_reset_there_is_nothing_to_snapshot() -> None:
         stack().snapshot()
 
 
+class Breaks(FakeEnv):
+    """Where `error` is set, a step moves on and then fails with it."""
+
+    error: BaseException | None = None
+
+    def step(self, action: Any) -> Any:
+        result = super().step(action)
+        if self.error is not None:
+            raise self.error
+        return result
+
+
+def test_after_a_step_that_failed_there_is_nothing_to_snapshot() -> None:
+    base = Breaks()
+    env = SnapshotRestore(base)
+    env.reset(seed=0)
+    moment = env.snapshot()
+    for base.error in (RuntimeError("the simulation is unstable"), KeyboardInterrupt()):
+        env.restore(moment)
+        with pytest.raises(type(base.error)):
+            play(env, 1)
+        with pytest.raises(SnapshotError, match=r"call reset\(\) first, or restore"):
+            env.snapshot()  # the state has moved, and what is shown of it was never returned
+    env.restore(moment)
+    base.error = ValueError("action must have 2 entries")  # bad input, by which nothing moves
+    with pytest.raises(ValueError, match="2 entries"):
+        play(env, 1)
+    env.snapshot()
+
+
 class Picky(gym.Wrapper):
     """A wrapper with state of its own, which refuses what it does not like."""
 

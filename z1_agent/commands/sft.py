@@ -31,8 +31,9 @@ class Sft:
     tokenizer: PaliGemma's tokenizer.model for public weights, by default the hub's. What is left None is as the policy
     has it. statistics: normalise by those of the data (the default, but for a checkpoint of this program) or those that
     the policy brings. held_out: share of the episodes, the last ones, whose loss ends the training; with 0 it ends
-    after max_rounds. out: directory, by default runs/TASK-sft-SEED; its sft/ is the policy. resume: go on with the run
-    in it.
+    after max_rounds: a round is steps_per_round optimiser steps, after which an average of the weights over steps
+    (ema_decay) is judged, and patience how many rounds without a better one end the training. out: directory, by
+    default runs/TASK-sft-SEED; its sft/ is the policy. resume: go on with the run in it.
     """
 
     out: Path | None = None

@@ -89,10 +89,14 @@ def test_a_scene_after_redraws_is_remade_too(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_scenes_that_cannot_be_held_are_refused_and_nothing_changes() -> None:
     env = KitchenEnv("OpenDrawer")
+    with pytest.raises(SnapshotError, match=r"no scene yet: call reset\(\)"):
+        env.get_scene()
     env.reset(seed=0)
     env.step(ACTIONS[0])
     scene, before = env.get_scene(), env.get_state()
     held_out, other_task = KitchenEnv("OpenDrawer", scenes=SceneOptions(split="test")), KitchenEnv("TurnOnStove")
+    for other in (held_out, other_task):
+        other.reset(seed=0)
     for wrong, words in (
         (held_out.get_scene(), "split='test'.*this env has .*split='train'.*build"),
         (other_task.get_scene(), "task TurnOnStove, this env has OpenDrawer"),
