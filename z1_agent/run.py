@@ -207,20 +207,26 @@ def _commit() -> str | None:
 
 def _check_same(saved: dict[str, Any], given: dict[str, Any], path: Path) -> None:
     scenes = saved.get("scene_version", given["scene_version"])  # runs of older versions do not say
-    flat = [
+    there, here = (
         _flat({"preset": about["preset"], "scene_version": version, **about["config"]})
         for about, version in ((saved, scenes), (given, given["scene_version"]))
-    ]
+    )
     different = [
-        f"{name} is {flat[0].get(name)!r} there and {flat[1].get(name)!r} here"
-        for name in sorted(flat[0].keys() | flat[1].keys())
-        if flat[0].get(name) != flat[1].get(name)
+        f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name) and not _has_moved(name, there, here)
     ]
     if different:
         raise RunError(
             f"{path} holds another run: {'; '.join(different)}; resume with what it was begun with, "
             f"`{saved['command']}`, or give another --out"
         )
+
+
+def _has_moved(name: str, there: dict[str, Any], here: dict[str, Any]) -> bool:
+    """Whether both name the same policy, dataset or recipe by other paths: its digest says so."""
+    digest = there.get(f"{name}_digest")
+    return digest is not None and digest == here.get(f"{name}_digest")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

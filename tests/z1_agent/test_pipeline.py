@@ -385,6 +385,15 @@ def test_a_resume_with_other_settings_names_both(tmp_path: Path) -> None:
         begin(tmp_path / "run", resume=True, preset="cpu")
 
 
+def test_a_run_goes_on_with_what_has_only_moved(tmp_path: Path) -> None:
+    given = dataclasses.replace(CONFIG, policy="/old/sft", policy_digest="0123456789ab")
+    begin(tmp_path / "run", config=given).let_go()
+    begin(tmp_path / "run", resume=True, config=dataclasses.replace(given, policy="/new/sft")).let_go()
+    other = dataclasses.replace(given, policy="/new/sft", policy_digest="ba9876543210")
+    with pytest.raises(RunError, match="policy is '/old/sft' there and '/new/sft' here; policy_digest is"):
+        begin(tmp_path / "run", resume=True, config=other)
+
+
 def test_streams_never_share_an_episode() -> None:
     names = ("demonstrations", "validation", "evaluation", "films", "SFT", "GRPO", "weights")
     seeds = sorted(stream_seed(seed, name) for seed in range(50) for name in names)
