@@ -225,10 +225,8 @@ class KitchenEnv(gym.Env):
         self._running = running
 
     def get_scene(self) -> SceneRecord:
-        """What this scene is made of, for `reset(options={"scene": …})` of an env of the same task and scenes.
-
-        Raises SnapshotError before the first reset, when there is none.
-        """
+        """What this scene is made of, for `reset(options={"scene": …})` of an env of the same task and scenes. Raises
+        SnapshotError before the first reset, when there is none."""
         if not self._has_begun:
             raise SnapshotError("there is no scene yet: call reset() first")
         return self._sim.lanes.scenes[0].record
