@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from z1_agent.presets import TrainConfig, load_config
-from z1_agent.run import LOCK_FILE, Run, RunError, origin, write_text
+from z1_agent.run import LOCK_FILE, Run, RunError, differences, origin, write_text
 from z1_agent.tables import Figure, Part, markdown, page
 
 _FILE = "manifest.json"
@@ -130,7 +130,7 @@ def open_manifest(
         given = json.loads(json.dumps(dataclasses.asdict(config)))
         before = manifest.planned.get(name)
         # A setting that a version before this did not have, and that is not used, is no difference.
-        if before is not None and (different := _differences(before.config, given)):
+        if before is not None and (different := differences(before.config, given)):
             raise _other_settings(manifest, [f"{name}: {text}" for text in different])
         asked = num_seeds or (before.num_seeds if before is not None else 1)
         most = asked if before is None else max(asked, before.num_seeds)
@@ -191,11 +191,3 @@ def _other_settings(manifest: Manifest, differences: Sequence[str]) -> RunError:
         f"{manifest.path} was begun with other settings: {'; '.join(differences)}; resume with what it was begun "
         f"with{begun}, or give another --out"
     )
-
-
-def _differences(saved: Any, given: Any, name: str = "") -> list[str]:
-    """What differs, as "name is A there and B here"."""
-    if isinstance(saved, dict) and isinstance(given, dict):
-        keys = sorted(saved.keys() | given.keys())
-        return [text for key in keys for text in _differences(saved.get(key), given.get(key), f"{name}.{key}")]
-    return [] if saved == given else [f"{name.removeprefix('.')} is {saved!r} there and {given!r} here"]

@@ -208,29 +208,24 @@ def _commit() -> str | None:
 def _check_same(saved: dict[str, Any], given: dict[str, Any], path: Path) -> None:
     scenes = saved.get("scene_version", given["scene_version"])  # runs of older versions do not say
     there, here = (
-        _flat({"preset": about["preset"], "scene_version": version, **about["config"]})
+        {"preset": about["preset"], "scene_version": version, **about["config"]}
         for about, version in ((saved, scenes), (given, given["scene_version"]))
     )
-    different = [
-        f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
-        for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name) and not _has_moved(name, there, here)
-    ]
-    if different:
+    if different := differences(there, here):
         raise RunError(
             f"{path} holds another run: {'; '.join(different)}; resume with what it was begun with, "
             f"`{saved['command']}`, or give another --out"
         )
 
 
-def _has_moved(name: str, there: dict[str, Any], here: dict[str, Any]) -> bool:
-    """Whether both name the same policy, dataset or recipe by other paths: its digest says so."""
-    digest = there.get(f"{name}_digest")
-    return digest is not None and digest == here.get(f"{name}_digest")
+def differences(there: Any, here: Any, name: str = "") -> list[str]:
+    """What of two configurations differs, as "name is A there and B here": a setting that one of them lacks counts as
+    None, and a policy, dataset or recipe that has only moved, as its digest says, does not differ."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        keys = sorted(key for key in there.keys() | here.keys() if not _is_same(there, here, f"{key}_digest"))
+        return [text for key in keys for text in differences(there.get(key), here.get(key), f"{name}.{key}")]
+    return [] if there == here else [f"{name.removeprefix('.')} is {there!r} there and {here!r} here"]
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
+def _is_same(there: dict[str, Any], here: dict[str, Any], digest: str) -> bool:
+    return there.get(digest) is not None and there.get(digest) == here.get(digest)
