@@ -3,9 +3,10 @@
 from z1_agent.presets import TrainConfig
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.evaluate import EvalProtocol
-from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
+from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.plans.plan import Split
 from z1_envs.kitchen.scene import SceneOptions
+from z1_envs.kitchen.simulation import BACKEND
 from z1_envs.robocasa import preflight
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.preflight import Ready

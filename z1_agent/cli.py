@@ -41,7 +41,7 @@ from z1_agent.recipe import RecipeError, recipe_defaults
 from z1_agent.run import RunError
 from z1_agent.start import policy_defaults
 from z1_envs.demos import DemosError
-from z1_envs.kitchen.env import ObsMode
+from z1_envs.kitchen.spaces import ObsMode
 from z1_envs.opengl import RenderError
 from z1_envs.robocasa.versions import RoboCasaError
 from z1_envs.tasks import ENV_ID_PREFIX, TASKS

@@ -14,7 +14,8 @@ from z1_agent.run import origin
 from z1_envs.datasets import read_demos, read_header, tasks_of
 from z1_envs.demos import Demonstrations, DemosError
 from z1_envs.kitchen.demos import collect_parts
-from z1_envs.kitchen.env import BACKEND, ObsMode
+from z1_envs.kitchen.simulation import BACKEND
+from z1_envs.kitchen.spaces import ObsMode
 from z1_envs.lerobot import VECTORS
 from z1_envs.lerobot_writer import write_lerobot
 

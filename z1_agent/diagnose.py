@@ -24,8 +24,9 @@ from z1_agent.presets import TrainConfig
 from z1_agent.run import open_run
 from z1_agent.signals import EarlyProgress, Probe, Signals, Watched, approach_of, failures_of
 from z1_envs.agents import ask
-from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
+from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.scene import SceneOptions
+from z1_envs.kitchen.spaces import ObsMode
 
 _GROUP_SIZE = 8  # whatever a training's groups are: how many of them succeed as a whole is compared with thresholds
 

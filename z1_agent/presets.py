@@ -16,7 +16,7 @@ from z1_agent.precision import ComputeDtype, as_dtype
 from z1_agent.schedules import LinearTrunk
 from z1_agent.sft import SftConfig, SupervisedConfig
 from z1_envs.canvas import MAX_PX, MIN_PX
-from z1_envs.kitchen.env import ObsMode
+from z1_envs.kitchen.spaces import ObsMode
 from z1_envs.robocasa.compat import check_installed
 from z1_envs.tasks import get_task
 

@@ -21,8 +21,8 @@ from z1_agent.run import Run, write_text
 from z1_agent.schedules import LinearTrunk
 from z1_agent.taken_over import sft_settings
 from z1_agent.trainable import Trainable
-from z1_envs.kitchen.env import ObsMode
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
+from z1_envs.kitchen.spaces import ObsMode
 
 FORMAT = 2
 AUTO = "auto"

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import Backend
 from z1_envs.gallery import film_episode, write_gallery, write_sheet, write_thumbnail
-from z1_envs.kitchen.env import KitchenVectorEnv, ObsMode
+from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.agent import ExpertAgent
+from z1_envs.kitchen.spaces import ObsMode
 from z1_envs.robocasa.options import RoboCasaOptions
 from z1_envs.robocasa.vector import RoboCasaVectorEnv
 from z1_envs.tasks import TASKS

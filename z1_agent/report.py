@@ -11,7 +11,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from z1_agent.curves import figures
 from z1_agent.run import STAGES, Run, write_text
-from z1_envs.kitchen.env import BACKEND as KITCHEN
+from z1_envs.kitchen.simulation import BACKEND as KITCHEN
 
 _STAGE_NAMES = dict(
     zip(STAGES, ("Demonstrations", "SFT", "Evaluation of SFT", "GRPO", "Evaluation after GRPO"), strict=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from z1_agent.statistics import Interval
 from z1_envs.evaluate import mcnemar, wilson
-from z1_envs.kitchen.env import ObsMode
+from z1_envs.kitchen.spaces import ObsMode
 from z1_envs.layout import SCENE
 
 # What counts as having had hold of something. Half of what a fixture was moved counts as kept.

@@ -10,6 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 ACTION_TOLERANCE = 1e-6
 
 
+class ActionError(ValueError):
+    """An action or chunk that an env does not take; nothing has moved."""
+
+
 class ActionCheck:
     """Turns what a caller hands to L lanes into chunks inside the action space, or says what is wrong."""
 
@@ -25,7 +29,7 @@ class ActionCheck:
     def chunks(self, actions: ArrayLike, lanes: NDArray[np.integer]) -> NDArray:
         """The chunks [n, H, A] of `lanes` [n] out of `actions` [L, A] or [L, H, A], in the space's dtype.
 
-        Entries within 1e-6 of the bounds are clipped. Raises ValueError for another shape or dtype, and for
+        Entries within 1e-6 of the bounds are clipped. Raises ActionError for another shape or dtype, and for
         entries of `lanes` that are not finite or out of bounds; rows of other lanes are not looked at.
         """
         given = np.asarray(actions)
@@ -33,9 +37,9 @@ class ActionCheck:
         is_chunk = given.ndim == len(single) + 1 and given.shape[1] > 0
         if given.shape != ((single[0], given.shape[1], *single[1:]) if is_chunk else single):
             chunked = ", ".join(map(str, (single[0], "H", *single[1:])))
-            raise ValueError(f"actions must have the shape {single}, or ({chunked}) for chunks; got {given.shape}")
+            raise ActionError(f"actions must have the shape {single}, or ({chunked}) for chunks; got {given.shape}")
         if given.dtype.kind not in self._kinds:
-            raise ValueError(f"actions must be numbers that fit {self._dtype}, got dtype {given.dtype}")
+            raise ActionError(f"actions must be numbers that fit {self._dtype}, got dtype {given.dtype}")
         rows = given[lanes] if is_chunk else given[lanes][:, None]
         # Comparisons with nan are false, and infinite bounds do not allow infinite actions.
         good = (rows >= self._lowest) & (rows <= self._highest) & np.isfinite(rows)
@@ -50,7 +54,7 @@ class ActionCheck:
         said, where = "the action must be", f"it has {value}"
         if self._single[0] > 1:
             said, where = f"the actions of lanes {lanes[in_lane].tolist()} are not", f"lane {lanes[first]} has {value}"
-        raise ValueError(
+        raise ActionError(
             f"{said} finite numbers in [{self._low.min():g}, {self._high.max():g}] ({where}): "
             "check the policy's output, clip it where overshooting is meant"
         )

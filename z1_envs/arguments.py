@@ -9,6 +9,12 @@ def check_whole(name: str, number: object, *, least: int) -> None:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}")
 
 
+def whole(name: str, number: object, *, least: int) -> int:
+    """`number` as a Python int, which JSON knows, unlike NumPy's. Raises as `check_whole`."""
+    check_whole(name, number, least=least)
+    return int(number)  # pyright: ignore[reportArgumentType] (a whole number, as checked)
+
+
 def check_render_mode(render_mode: object) -> None:
     """Raises ValueError for anything but None and "rgb_array"."""
     if render_mode not in (None, "rgb_array"):
@@ -19,5 +25,4 @@ def checked_seed(seed: object) -> int | None:
     """`seed` as Gymnasium's own reset takes it: a Python int, or None. Raises ValueError for anything but a seed."""
     if seed is None:
         return None
-    check_whole("seed", seed, least=0)
-    return int(seed)  # pyright: ignore[reportArgumentType] (a whole number, as checked)
+    return whole("seed", seed, least=0)

@@ -28,7 +28,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.error import ResetNeeded
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
@@ -158,8 +158,9 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
 
         options["reset_mask"], bool [L]: start only these lanes, whole groups of them, as Gymnasium's own vector envs
         do. The others stay where they are. All lanes of a group share scene and start.
-        Returns observations [L, …] and infos [L].
+        Returns observations [L, …] and infos [L]. Raises ClosedEnvironmentError after `close`, as all methods do.
         """
+        self._require_open()
         seeds = self._group_seeds(seed)
         mask, rest = self._split_reset_mask(options)
         if mask is None or mask.all():
@@ -180,7 +181,7 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         `actions` holds for them is ignored.
         Returns observations [L, …], rewards float64 [L], terminated [L], truncated [L], infos [L].
 
-        Raises ResetNeeded where a finished lane is asked to move or none is left, ValueError for actions of
+        Raises ResetNeeded where a finished lane is asked to move or none is left, ActionError for actions of
         another shape or dtype, not finite, or outside of the space by more than 1e-6. Nothing moves then.
         Where an env raises, its error comes out, and the lanes that were to move need a reset, restore or branch; so
         they do after Ctrl-C.
@@ -253,12 +254,14 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
         return self._rows.current()
 
     def _restore_all_or_none(self, lanes: NDArray[np.int64], snapshots: Sequence[Snapshot]) -> None:
-        before = self._save_lanes(lanes) if len(lanes) > 1 else None
+        known = lanes[~self._rows.lost[lanes]]  # of the others nothing is left to be undone
+        undoes = len(lanes) > 1 and len(known) > 0
+        before = self._save_lanes(known) if undoes else []
         try:
             self._restore_lanes(lanes, [s.scene_id for s in snapshots], [s.states for s in snapshots])
         except Exception:
-            if before is not None:
-                self._restore_lanes(lanes, [self._rows.scene_ids[lane] for lane in lanes], before)
+            if undoes:
+                self._restore_lanes(known, [self._rows.scene_ids[lane] for lane in known], before)
             raise
 
     @contextlib.contextmanager
@@ -315,7 +318,12 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
             self._require_reset()
         return mask, {key: value for key, value in options.items() if key != "reset_mask"} or None
 
+    def _require_open(self) -> None:
+        if self.closed:
+            raise ClosedEnvironmentError("this vector env was closed: make another one")
+
     def _require_reset(self) -> None:
+        self._require_open()
         if not self._rows.scene_ids:
             raise ResetNeeded("the lanes hold no scene yet: call reset() first")
 

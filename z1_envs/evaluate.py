@@ -20,7 +20,7 @@ import scipy  # which loads scipy.stats when it is first used: that takes a seco
 from numpy.typing import NDArray
 
 from z1_envs.agents import Agent, ask, check_agent, check_infos, reset_agent
-from z1_envs.arguments import check_whole
+from z1_envs.arguments import whole
 from z1_envs.branch import BranchVectorEnv, check_branching
 
 
@@ -55,11 +55,10 @@ class EvalProtocol:
     differences: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("num_episodes", "horizon", "chunk_len", "num_runs", "image_px"):
-            if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), least=1)
-        for name in ("seed", "wait_steps"):
-            check_whole(name, getattr(self, name), least=0)
+        from_1 = ("num_episodes", "horizon", "chunk_len", "num_runs", "image_px")
+        for name, least in {**dict.fromkeys(from_1, 1), "seed": 0, "wait_steps": 0}.items():
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole(name, value, least=least))
         if self.scenes is not None and not self.scenes:
             raise ValueError("scenes needs a pair of layout and style at least, or None")
 

@@ -68,15 +68,19 @@ class LaneVectorEnv(BranchVectorEnv):
             self.close_extras()
             raise
 
-    def render(self) -> tuple[Any, ...]:
-        """The frames of all lanes, as their envs render them."""
+    def render(self) -> tuple[Any, ...] | None:
+        """The frames of all lanes, as their envs render them; None where they were made without a render_mode."""
+        if self.render_mode is None:
+            return None
+        self._require_reset()
         return tuple(self._call("render", range(self.num_envs), [()] * self.num_envs))
 
     def close_extras(self) -> None:
         """Closes the envs, ends the workers."""
-        for lane in self._lanes:
+        lanes = getattr(self, "_lanes", [])  # there are none where the constructor has refused
+        for lane in lanes:
             lane.ask_to_close()  # all at once, then wait for each
-        for lane in self._lanes:
+        for lane in lanes:
             lane.close()
 
     def _call(self, command: str, lanes: Any, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -101,8 +101,10 @@ class PoolVectorEnv(BranchVectorEnv):
         """Process ids of the workers."""
         return self._pool.pids
 
-    def render(self) -> tuple[Any, ...]:
-        """The frames of all lanes, as their envs render them."""
+    def render(self) -> tuple[Any, ...] | None:
+        """The frames of all lanes, as their envs render them; None where they were made without a render_mode."""
+        if self.render_mode is None:
+            return None
         self._require_reset()
         lanes = np.arange(self.num_envs)
         return tuple(answer.result for answer in self._run("render", lanes, [()] * self.num_envs, self._states))

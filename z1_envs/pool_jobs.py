@@ -91,8 +91,6 @@ class WorkerPool:
 
         Raises the first job's error after all that were begun have ended; WorkerError for a job that kills workers.
         """
-        if not self._workers:
-            raise WorkerError("this pool is closed: build a new vector env")
         this = _Round(jobs=jobs, scenes=scenes, waiting=list(range(len(jobs))))
         for worker in self._workers:
             if worker.connection.closed:  # a Ctrl-C broke it

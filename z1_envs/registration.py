@@ -10,9 +10,10 @@ from typing import Any, Literal
 import gymnasium as gym
 
 from z1_envs.branch import BranchVectorEnv
-from z1_envs.kitchen.env import KitchenEnv, KitchenVectorEnv, ObsMode
+from z1_envs.kitchen.env import KitchenEnv, KitchenVectorEnv
 from z1_envs.kitchen.plans.plan import Split
 from z1_envs.kitchen.scene import SceneOptions
+from z1_envs.kitchen.spaces import ObsMode
 from z1_envs.layout import CAMERAS
 from z1_envs.robocasa.env import RoboCasaEnv
 from z1_envs.robocasa.options import RoboCasaOptions
@@ -166,18 +167,18 @@ _ENTRIES: Mapping[str, Mapping[str, Callable[..., object]]] = {
 }
 
 
-def env_from_options(task: str, *, backend: Backend = "auto", **options: Any) -> gym.Env:
+def env_from_options(*, registered_task: str, backend: Backend = "auto", **options: Any) -> gym.Env:
     """The entry point of `gymnasium.make`. Raises ValueError for options that the backend does not have."""
     chosen = _choose(backend)
     _check_options(options, chosen, "gymnasium.make")
-    return _MAKERS[chosen](task, **options)
+    return _MAKERS[chosen](registered_task, **options)
 
 
-def vec_env_from_options(task: str, *, backend: Backend = "auto", **options: Any) -> BranchVectorEnv:
+def vec_env_from_options(*, registered_task: str, backend: Backend = "auto", **options: Any) -> BranchVectorEnv:
     """The entry point of `gymnasium.make_vec`. Raises ValueError for options that the backend does not have."""
     chosen = _choose(backend)
     _check_options(options, chosen, "gymnasium.make_vec")
-    return _VEC_MAKERS[chosen](task, **options)
+    return _VEC_MAKERS[chosen](registered_task, **options)
 
 
 def register_tasks() -> None:
@@ -187,7 +188,7 @@ def register_tasks() -> None:
             task.env_id,
             entry_point=f"{__name__}:{env_from_options.__name__}",
             vector_entry_point=f"{__name__}:{vec_env_from_options.__name__}",
-            kwargs={"task": task.name},
+            kwargs={"registered_task": task.name},  # not `task`, which a caller may pass by mistake: it is refused
             # The envs check every action themselves, and the checker would not survive a first reset that is refused.
             disable_env_checker=True,
         )
@@ -218,6 +219,8 @@ def _check_options(options: Mapping[str, Any], backend: str, function: str) -> N
 
 def _hint(name: str, backend: str, function: str) -> str:
     """What may have been meant by the option `name`; "" where nothing comes near."""
+    if name == "task":
+        return "the id names the task; "
     if name == "max_episode_steps":
         return "it is called horizon; "
     for other, makers in sorted(_ENTRIES.items(), key=lambda entry: entry[0] != function):  # the same function first

@@ -21,16 +21,17 @@ with the env, `set_state` copies out of it (one record is restored many times) a
 raises. `z1_envs.conformance.check_snapshot` tells whether that worked.
 """
 
-import contextlib
 import copy
 import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
+
+from z1_envs.actions import ActionError
 
 
 class SnapshotError(Exception):
@@ -284,30 +285,31 @@ class SnapshotRestore(gym.Wrapper):
         self._last: tuple[Any, dict[str, Any], bool, bool] | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """As the env's own."""
-        with self._moving():
+        """As the env's own. Where it refuses seed or options, the episode goes on as if it had not been called."""
+        last, self._last = self._last, None  # until it is known where the env is
+        before = (self._base.scene_id, self._states()) if last is not None else None
+        try:
             observation, info = self.env.reset(seed=seed, options=options)
+        except (ValueError, TypeError, gym.error.Error):
+            if before is not None and before[0] == self._base.scene_id:
+                # A wrapper has started anew: Gymnasium's TimeLimit counts from 0 before the env is asked.
+                self._put(before[1])
+                self._last = last
+            raise
         # Copies, here and in step: what is returned is the caller's, who may normalise it in place.
         self._last = (copied(observation), copied(info), False, False)
         return observation, info
 
     def step(self, action: Any) -> Any:
-        """As the env's own."""
-        with self._moving():
+        """As the env's own. After any error but ActionError and ResetNeeded the env may be anywhere."""
+        last, self._last = self._last, None  # until it is known where the env is
+        try:
             result = self.env.step(action)
+        except (ActionError, gym.error.ResetNeeded):  # refused before anything has moved
+            self._last = last
+            raise
         self._last = (copied(result[0]), copied(result[4]), bool(result[2]), bool(result[3]))
         return result
-
-    @contextlib.contextmanager
-    def _moving(self) -> Iterator[None]:
-        """Where what is done inside fails or meets Ctrl-C, the env may be elsewhere than what it returned last."""
-        try:
-            yield
-        except (ValueError, TypeError, gym.error.Error):  # bad input, refused before anything has moved
-            raise
-        except BaseException:
-            self._last = None
-            raise
 
     def snapshot(self) -> Snapshot:
         """This moment. Raises SnapshotError before the first reset, and after a call that failed or met Ctrl-C."""
@@ -317,9 +319,9 @@ class SnapshotRestore(gym.Wrapper):
         return Snapshot(
             scene_id=self._base.scene_id,
             stack=self.stack,
-            states=tuple([access.get_state(layer) for layer, access in self._layers]),
-            observation=observation,
-            info=info,
+            states=self._states(),
+            observation=copied(observation),
+            info=copied(info),
             terminated=terminated,
             truncated=truncated,
         )
@@ -335,15 +337,21 @@ class SnapshotRestore(gym.Wrapper):
         # A layer's set_state is atomic by contract. Only where several layers could refuse does the whole
         # need a way back; Gymnasium's own never refuse.
         num_own = sum(access is _OWN for _, access in self._layers)
-        before = [access.get_state(layer) for layer, access in self._layers] if num_own > 1 else None
+        before = self._states() if num_own > 1 else None
         try:
-            # The base env first: with only one layer that can refuse, nothing has changed when it does.
-            for (layer, access), state in zip(reversed(self._layers), reversed(snapshot.states), strict=True):
-                access.set_state(layer, state)
+            self._put(snapshot.states)
         except Exception:
             if before is not None:
-                for (layer, access), state in zip(self._layers, before, strict=True):
-                    access.set_state(layer, state)
+                self._put(before)
             raise
-        self._last = (snapshot.observation, snapshot.info, snapshot.terminated, snapshot.truncated)
-        return copied(snapshot.observation), copied(snapshot.info)
+        observation, info = copied(snapshot.observation), copied(snapshot.info)
+        self._last = (observation, info, snapshot.terminated, snapshot.truncated)
+        return copied(observation), copied(info)
+
+    def _states(self) -> tuple[Any, ...]:
+        return tuple([access.get_state(layer) for layer, access in self._layers])
+
+    def _put(self, states: tuple[Any, ...]) -> None:
+        """The base env first: with only one layer that can refuse, nothing has changed when it does."""
+        for (layer, access), state in zip(reversed(self._layers), reversed(states), strict=True):
+            access.set_state(layer, state)

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from z1_envs.actions import ActionCheck
+from z1_envs.actions import ActionCheck, ActionError
 from z1_envs.arguments import check_whole
 from z1_envs.snapshot import Stateless
 
@@ -53,11 +53,11 @@ class ActionChunk(Stateless, gym.Wrapper, gym.utils.RecordConstructorArgs):
         )
 
     def step(self, action: NDArray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Takes a chunk [H, A]; raises ValueError for another shape, and for entries that are not finite or outside of
+        """Takes a chunk [H, A]; raises ActionError for another shape, and for entries that are not finite or outside of
         the space by more than 1e-6, before anything moves.
         """
         if np.shape(action) != self.action_space.shape:
-            raise ValueError(
+            raise ActionError(
                 f"a chunk must have the shape {self.action_space.shape} (chunk_len, action width), "
                 f"got {np.shape(action)}"
             )

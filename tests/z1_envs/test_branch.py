@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.error import ResetNeeded
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -387,6 +387,37 @@ def test_lanes_of_a_step_that_failed_need_another_state(kind: str) -> None:
     envs.branch([1, 1, 2, 3])
     calm.branch([1, 1, 2, 3])
     assert moments(envs) == moments(calm)
+
+
+@pytest.mark.parametrize("kind", FRAGILE)
+def test_several_lanes_of_a_step_that_failed_are_restored_at_once(kind: str) -> None:
+    envs = FRAGILE[kind]()
+    envs.reset(seed=0)
+    drive(envs)
+    before, saved = moments(envs), envs.save()
+    actions = np.zeros((4, 2))
+    actions[1, 1] = -1.0
+    with pytest.raises(RuntimeError, match="renderer lost"):
+        envs.step(actions, active=[True, True, False, False])
+    envs.restore(saved)
+    assert moments(envs) == before
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_a_closed_vector_env_refuses_all_that_moves(kind: str) -> None:
+    envs = BUILDERS[kind](4, 2)
+    envs.reset(seed=0)
+    saved = envs.save()
+    envs.close()
+    for ask in (
+        lambda: envs.reset(seed=0),
+        lambda: envs.step(np.zeros((4, 2))),
+        lambda: envs.branch([0, 0, 2, 2]),
+        envs.save,
+        lambda: envs.restore(saved),
+    ):
+        with pytest.raises(ClosedEnvironmentError, match="was closed: make another one"):
+            ask()
 
 
 def test_lanes_of_a_reset_that_failed_need_another() -> None:

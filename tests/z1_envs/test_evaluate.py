@@ -330,3 +330,10 @@ def test_reports_of_another_version_or_cut_short_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             Report.from_json(text)
+
+
+def test_a_protocol_of_numpy_s_numbers_is_that_of_python_s() -> None:
+    fields = {"task": "OpenDrawer", "backend": "kitchen", "split": "train", "obs": "state", "name": "house"}
+    plain = {"version": 1, "num_episodes": 4, "seed": 3, "horizon": 20, "chunk_len": 5}
+    theirs = {name: np.int64(number) for name, number in plain.items() if name != "version"}
+    assert EvalProtocol(**fields, **plain | theirs).hash == EvalProtocol(**fields, **plain).hash  # pyright: ignore

@@ -416,7 +416,7 @@ def test_a_closed_pool_says_so(build: Callable[..., PoolVectorEnv]) -> None:
     pool.reset(seed=0)
     pool.close()
     pool.close()
-    with pytest.raises(WorkerError, match="closed"):
+    with pytest.raises(gym.error.ClosedEnvironmentError, match="was closed"):
         pool.step(np.zeros((4, 2)))
 
 

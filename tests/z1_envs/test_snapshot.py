@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from gymnasium import wrappers
 
+import z1_envs  # noqa: F401 (registers the ids)
 from tests.z1_envs.fake_env import FakeEnv
+from z1_envs.actions import ActionError
+from z1_envs.conformance import first_difference
 from z1_envs.snapshot import GYMNASIUM_LAYERS, Snapshot, SnapshotError, SnapshotRestore, Stateless
 
 
@@ -146,17 +149,48 @@ def test_after_a_step_that_failed_there_is_nothing_to_snapshot() -> None:
     env = SnapshotRestore(base)
     env.reset(seed=0)
     moment = env.snapshot()
-    for base.error in (RuntimeError("the simulation is unstable"), KeyboardInterrupt()):
+    # A ValueError may come from anywhere; an ActionError says that nothing has moved.
+    for base.error in (RuntimeError("the simulation is unstable"), ValueError("no solution"), KeyboardInterrupt()):
         env.restore(moment)
         with pytest.raises(type(base.error)):
             play(env, 1)
         with pytest.raises(SnapshotError, match=r"call reset\(\) first, or restore"):
             env.snapshot()  # the state has moved, and what is shown of it was never returned
     env.restore(moment)
-    base.error = ValueError("action must have 2 entries")  # bad input, by which nothing moves
+    base.error = ActionError("action must have 2 entries")
     with pytest.raises(ValueError, match="2 entries"):
         play(env, 1)
     env.snapshot()
+
+
+def test_a_reset_that_is_refused_leaves_the_episode_as_it_was() -> None:
+    # TimeLimit sets its count to 0 before the env is asked, and would let the episode run three steps longer.
+    env = SnapshotRestore(gym.make("Z1-RoboCasa-OpenDrawer", backend="kitchen", max_episode_steps=5))
+    env.reset(seed=0)
+    still = np.zeros(12, np.float32)
+    for _ in range(3):
+        env.step(still)
+    before = env.snapshot()
+    for bad in ({"seed": -1}, {"options": {"colour": "red"}}):
+        with pytest.raises(ValueError, match=r"seed|option"):
+            env.reset(**bad)
+        assert first_difference(env.snapshot().states, before.states) is None
+    assert [env.step(still)[3] for _ in range(2)] == [False, True]
+
+
+def test_a_snapshot_shares_nothing_with_the_env_nor_with_the_next_one() -> None:
+    env = SnapshotRestore(FakeEnv())
+    env.reset(seed=0)
+    first = env.snapshot()
+    expected = first.observation["state"].copy()
+    first.observation["state"][:] = 7.0
+    first.info["elapsed"] = 7
+    assert np.array_equal(env.snapshot().observation["state"], expected)
+    assert env.snapshot().info["elapsed"] == 0
+    kept = env.snapshot()
+    env.restore(kept)
+    kept.observation["state"][:] = 7.0
+    assert np.array_equal(env.snapshot().observation["state"], expected)
 
 
 class Picky(gym.Wrapper):

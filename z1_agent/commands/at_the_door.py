@@ -9,7 +9,8 @@ from z1_agent.checkpoint import CheckpointError
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import cpu
 from z1_envs.canvas import MIN_PX
-from z1_envs.kitchen.env import BACKEND, ObsMode
+from z1_envs.kitchen.simulation import BACKEND
+from z1_envs.kitchen.spaces import ObsMode
 
 
 def check_at_least_1(flag: str, number: int | None) -> None:

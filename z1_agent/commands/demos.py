@@ -14,7 +14,7 @@ from z1_agent.commands.work import Work, console
 from z1_agent.dataset import WantedDemos, collect_dataset
 from z1_agent.pipeline import stream_seed
 from z1_envs.datasets import validate
-from z1_envs.kitchen.env import ObsMode, observation_space
+from z1_envs.kitchen.spaces import ObsMode, observation_space
 from z1_envs.tasks import get_task
 
 

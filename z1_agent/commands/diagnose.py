@@ -19,8 +19,9 @@ from z1_agent.presets import PRESETS, TrainConfig
 from z1_agent.recipe import Recipe, measured_settings, parse_recipe
 from z1_agent.run import Run, RunError, open_run, origin, write_text
 from z1_agent.signals import Signals
-from z1_envs.kitchen.env import BACKEND, ObsMode
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
+from z1_envs.kitchen.simulation import BACKEND
+from z1_envs.kitchen.spaces import ObsMode
 
 
 @dataclass(frozen=True, kw_only=True)

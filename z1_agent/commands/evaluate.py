@@ -18,8 +18,8 @@ from z1_agent.presets import Backend, TrainConfig, cpu, on_backend
 from z1_agent.run import write_text
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.evaluate import EvalProtocol, Report, evaluate
-from z1_envs.kitchen.env import BACKEND as KITCHEN
 from z1_envs.kitchen.plans.plan import Split
+from z1_envs.kitchen.simulation import BACKEND as KITCHEN
 from z1_envs.protocols import check_can_run, get_protocol, robocasa_options
 from z1_envs.robocasa.assets import BACKEND as ROBOCASA
 from z1_envs.robocasa.assets import STAND_IN_BACKEND

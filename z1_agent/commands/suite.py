@@ -18,7 +18,7 @@ from z1_agent.suite import KIND, run_suite, suite_jobs
 from z1_agent.suite_report import lead_of
 from z1_agent.summary import summarise
 from z1_agent.taken_over import check_sft_folder
-from z1_envs.kitchen.env import ObsMode
+from z1_envs.kitchen.spaces import ObsMode
 from z1_envs.tasks import TASKS, get_task
 
 _SEEDS = 3

@@ -12,6 +12,7 @@ geometry contacts goals        where things are in each lane; who touches whom; 
 lanes                          one control step of many lanes, and what is observed
 cameras                        images of a lane
 spaces                         what is shown and taken
+simulation                     lanes with cameras and a horizon
 env                            KitchenEnv and KitchenVectorEnv
 experts demos                  scripted experts; their successes as demonstrations
 """

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from z1_envs.arguments import check_whole
 from z1_envs.demos import Demonstrations, DemosError, join
-from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv, ObsMode
+from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.expert import expert_actions
+from z1_envs.kitchen.simulation import BACKEND
+from z1_envs.kitchen.spaces import ObsMode
 from z1_envs.layout import ACTION
 
 # Of the executed action only what the arm does is disturbed, rotations less: the gripper would drop things.

@@ -7,109 +7,17 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from z1_envs.actions import ActionCheck
-from z1_envs.arguments import check_render_mode, check_whole, checked_seed
+from z1_envs.actions import ActionCheck, ActionError
+from z1_envs.arguments import check_render_mode, checked_seed
 from z1_envs.branch import BranchVectorEnv, check_groups
-from z1_envs.kitchen.cameras import Cameras
 from z1_envs.kitchen.lanes import KitchenLanes
-from z1_envs.kitchen.physics import LaneIndex
-from z1_envs.kitchen.scene import TRAIN, Scene, SceneOptions, SceneRecord, remade_scene
-from z1_envs.kitchen.spaces import ObsMode, action_space, observation_space
-from z1_envs.layout import CAMERAS
+from z1_envs.kitchen.scene import TRAIN, Scene, SceneOptions, SceneRecord
+from z1_envs.kitchen.simulation import Simulation
+from z1_envs.kitchen.spaces import ObsMode, action_space
 from z1_envs.snapshot import SnapshotError
 
-BACKEND = "kitchen"
 _SEED_LIMIT = 2**63  # seeds that the envs draw themselves lie below
-_FILM_WIDTH, _FILM_HEIGHT = 480, 360  # [px]
 _RENDERING: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
-
-
-class _Simulation:
-    """Lanes with cameras and a horizon: what both envs share."""
-
-    def __init__(
-        self,
-        task: str,
-        num_lanes: int,
-        *,
-        obs: ObsMode,
-        horizon: int | None,
-        image_px: int,
-        scenes: SceneOptions,
-        num_threads: int | None,
-    ):
-        self.space = observation_space(obs, image_px)
-        if horizon is not None:
-            check_whole("horizon", horizon, least=1)
-        if num_threads is not None:
-            check_whole("num_threads", num_threads, least=1)
-        self.lanes = KitchenLanes(task, num_lanes, options=scenes, num_threads=num_threads)
-        self.horizon = self.lanes.task.horizon if horizon is None else horizon
-        self.obs: ObsMode = obs
-        self.image_px = image_px if obs == "pixels" else None
-        self._cameras: Cameras | None = None
-        self._film_cameras: Cameras | None = None
-
-    def layer_name(self, kind: str) -> str:
-        """`kind` with all arguments that decide what a state means, was observed as, and is followed by."""
-        obs = "obs=state" if self.image_px is None else f"obs={self.obs}, image_px={self.image_px}"
-        return f"{kind}({self.lanes.task.name}, {obs}, horizon={self.horizon}, {self.lanes.options})"
-
-    def remade(self, record: Any) -> Scene:
-        """The scene of `record`. Raises SnapshotError for what does not fit these lanes."""
-        return remade_scene(record, self.lanes.task.name, self.lanes.options)
-
-    def run(self, lanes: LaneIndex, actions: NDArray) -> tuple[NDArray[np.float64], NDArray, NDArray]:
-        """Applies chunks [n, H, 12]; a lane stops when done. Rewards, terminated and truncated [n].
-
-        A lane whose simulation diverges is truncated in the state before that step.
-        """
-        terminated, truncated = np.zeros(len(lanes), dtype=bool), np.zeros(len(lanes), dtype=bool)
-        going = np.arange(len(lanes))
-        for h in range(actions.shape[1]):
-            result = self.lanes.step(lanes[going], actions[going, h])
-            terminated[going] = result.success
-            truncated[going] = ~result.success & (result.diverged | (result.elapsed >= self.horizon))
-            going = going[~(terminated | truncated)[going]]
-            if len(going) == 0:
-                break
-        return terminated.astype(np.float64), terminated, truncated
-
-    def observe(self, lanes: LaneIndex) -> dict[str, NDArray]:
-        """Observations [n, …] of `lanes` now."""
-        vectors = self.lanes.observe(lanes)
-        if self.image_px is None:
-            return vectors
-        if self._cameras is None:
-            self._cameras = Cameras(self.lanes.scenes[0].model, self.image_px, self.image_px)
-        shots = [self._cameras.observe(self.lanes.scenes[i].model, self.lanes.physics.rows[i]) for i in lanes]
-        return {**{key: np.stack([shot[key] for shot in shots]) for key in CAMERAS}, "state": vectors["state"]}
-
-    def infos(self, lanes: LaneIndex) -> dict[str, NDArray]:
-        """The contract's info keys, [n] each."""
-        status = self.lanes.status(lanes)
-        scenes = [self.lanes.scenes[i] for i in lanes]
-        return {
-            "success": status.success,
-            "elapsed": status.elapsed,
-            "phase": np.where(status.manipulating, "manipulation", "approach").astype(object),
-            "backend": np.full(len(lanes), BACKEND, dtype=object),
-            "scene_id": np.array([scene.scene_id for scene in scenes], dtype=object),
-            "instruction": np.array([scene.instruction for scene in scenes], dtype=object),
-        }
-
-    def film(self, lane: int) -> NDArray[np.uint8]:
-        """A picture of `lane` for people, uint8 [360, 480, 3]."""
-        if self._film_cameras is None:
-            self._film_cameras = Cameras(self.lanes.scenes[0].model, _FILM_WIDTH, _FILM_HEIGHT, detail=None)
-        return self._film_cameras.film(self.lanes.scenes[lane].model, self.lanes.physics.rows[lane])
-
-    def close(self) -> None:
-        """Frees the OpenGL contexts."""
-        for cameras in (self._cameras, self._film_cameras):
-            if cameras is not None:
-                cameras.close()
-        self._cameras = self._film_cameras = None
 
 
 class KitchenEnv(gym.Env):
@@ -137,7 +45,7 @@ class KitchenEnv(gym.Env):
         Raises ValueError for unknown tasks, modes and sizes.
         """
         check_render_mode(render_mode)
-        self._sim = _Simulation(task, 1, obs=obs, horizon=horizon, image_px=image_px, scenes=scenes, num_threads=1)
+        self._sim = Simulation(task, 1, obs=obs, horizon=horizon, image_px=image_px, scenes=scenes, num_threads=1)
         self._lane = np.zeros(1, dtype=np.int32)
         self.observation_space, self.action_space = self._sim.space, action_space()
         self._action_check = ActionCheck(self.action_space, 1)
@@ -188,12 +96,12 @@ class KitchenEnv(gym.Env):
     def step(self, action: Any):
         """One control step of 50 ms under `action` [12] in [-1, 1].
 
-        Raises ValueError for another shape, NaN or entries out of range, ResetNeeded after the end.
+        Raises ActionError for another shape, NaN or entries out of range, ResetNeeded after the end.
         """
         if not self._running:
             raise gym.error.ResetNeeded("the episode is over or has not begun: call reset() or restore a snapshot")
         if np.shape(action) != self.action_space.shape:
-            raise ValueError(
+            raise ActionError(
                 f"the action must have the shape {self.action_space.shape}, got {np.shape(action)}: step a chunk one "
                 "action at a time, or wrap the env in z1_envs.wrappers.ActionChunk"
             )
@@ -203,24 +111,42 @@ class KitchenEnv(gym.Env):
         return self._observation(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), self._info()
 
     def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """A picture of the scene for people, uint8 [360, 480, 3]."""
-        return self._sim.film(0) if self.render_mode == "rgb_array" else None
+        """A picture of the scene for people, uint8 [360, 480, 3]; None where the env was made without a render_mode.
+
+        Raises ResetNeeded before the first reset.
+        """
+        if self.render_mode is None:
+            return None
+        if not self._has_begun:
+            raise gym.error.ResetNeeded("there is nothing to show yet: call reset() first")
+        return self._sim.film(0)
 
     def close(self) -> None:
         """Frees the OpenGL contexts."""
         self._sim.close()
 
     def get_state(self) -> Any:
-        """The lane's row, whether the episode runs, and the random stream."""
+        """The lane's row, whether the episode runs, and the random stream. Raises SnapshotError before the first
+        reset."""
+        if not self._has_begun:
+            raise SnapshotError("there is nothing to save yet: call reset() first")
         return self._sim.lanes.physics.rows[0].copy(), self._running, self.np_random.bit_generator.state
 
     def set_state(self, state: Any, /) -> None:
-        """Continues from `state`; raises SnapshotError, with nothing changed, for one of another size."""
+        """Continues from `state`; raises SnapshotError, with nothing changed, before the first reset, and for a state
+        that is none of this env's."""
+        if not self._has_begun:
+            raise SnapshotError("there is no scene yet to continue in: call reset() first")
+        if not (isinstance(state, tuple) and len(state) == 3):
+            raise SnapshotError(f"expected what get_state() returned, got {type(state).__name__}")
         row, running, stream = state
         rows = self._sim.lanes.physics.rows
         if np.shape(row) != rows[0].shape:
             raise SnapshotError(f"a state row has {rows.shape[1]} numbers here, got {np.shape(row)}")
-        self.np_random.bit_generator.state = stream
+        try:
+            self.np_random.bit_generator.state = stream
+        except (TypeError, ValueError, KeyError) as error:
+            raise SnapshotError(f"the state's random stream is another kind's than this env's ({error})") from error
         self._sim.lanes.put_rows(self._lane, row)
         self._running = running
 
@@ -271,7 +197,7 @@ class KitchenVectorEnv(BranchVectorEnv):
         check_groups(num_envs, group_size)
         check_render_mode(render_mode)
         self.render_mode = render_mode
-        self._sim = _Simulation(
+        self._sim = Simulation(
             task,
             num_envs,
             obs=obs,
@@ -333,7 +259,8 @@ class KitchenVectorEnv(BranchVectorEnv):
 
     def close_extras(self) -> None:
         """Frees the OpenGL contexts."""
-        self._sim.close()
+        if hasattr(self, "_sim"):  # not where the constructor has refused
+            self._sim.close()
 
     def _reset_groups(self, groups: NDArray[np.int64], seeds: list[int | None], options: dict[str, Any] | None):
         if options:

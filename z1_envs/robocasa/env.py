@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from z1_envs.actions import ActionCheck
+from z1_envs.actions import ActionCheck, ActionError
 from z1_envs.arguments import check_render_mode, checked_seed
 from z1_envs.layout import ACTION, CAMERAS, STATE_KEYS, STATES
 from z1_envs.robocasa import preflight
@@ -142,10 +142,10 @@ class RoboCasaEnv(gym.Env):
     def step(self, action: Any):
         """One control step of 50 ms under `action` [12] in [-1, 1].
 
-        Raises ValueError for another shape, NaN or entries out of range, ResetNeeded after the end.
+        Raises ActionError for another shape, NaN or entries out of range, ResetNeeded after the end.
         """
         if np.shape(action) != self.action_space.shape:
-            raise ValueError(
+            raise ActionError(
                 f"the action must have the shape {self.action_space.shape}, got {np.shape(action)}: step a chunk one "
                 "action at a time, or wrap the env in z1_envs.wrappers.ActionChunk"
             )
@@ -154,15 +154,21 @@ class RoboCasaEnv(gym.Env):
     def step_chunk(self, chunk: NDArray):
         """Steps through `chunk` [H, 12] until the episode ends, and looks only then: it is images that take long.
 
-        Returns and raises as `step`; the reward is the sum.
+        Returns and raises as `step`; the reward is the sum. Where the simulation diverges, the episode is truncated in
+        the state before that step, as in the embedded kitchen.
         """
         if not self._running or self._episode is None:
             raise gym.error.ResetNeeded("the episode is over or has not begun: call reset() or restore a snapshot")
         actions = self._action_check.chunks(chunk[None], self._lane)[0]
-        simulation, success = self._episode.simulation, False
+        simulation, access, success = self._episode.simulation, self._episode.access, False
         for action in actions.astype(np.float64):
-            simulation.step(action)
+            before = access.get_state()
+            is_finite = simulation.step(action)
             self._elapsed += 1
+            if not is_finite:
+                _go_back(self._episode, before)
+                self._running = False
+                break
             success = simulation.is_done()
             self._running = not success and self._elapsed < self.horizon
             if not self._running:
@@ -269,11 +275,7 @@ class RoboCasaEnv(gym.Env):
                 "use the same releases of robocasa and numpy as there, then reset"
             )
         simulation = Simulation(self._env)
-        access = StateAccess(simulation)
-        access.set_state(scene.start)
-        simulation.find_contacts()
-        access.set_state(scene.start)
-        return _Episode(
+        episode = _Episode(
             scene_id=scene.scene_id,
             instruction=scene.instruction,
             seed=scene.seed,
@@ -281,8 +283,10 @@ class RoboCasaEnv(gym.Env):
             text=text,
             start=scene.start,
             simulation=simulation,
-            access=access,
+            access=StateAccess(simulation),
         )
+        _go_back(episode, scene.start)
+        return episode
 
     def _told(self) -> str:
         """What RoboCasa wants done in the scene that it has, in v0.2's words."""
@@ -324,6 +328,13 @@ def observation_space(options: RoboCasaOptions) -> spaces.Dict:
         return spaces.Dict({"state": state})
     image = spaces.Box(0, 255, (options.image_px, options.image_px, 3), np.uint8)
     return spaces.Dict({**dict.fromkeys(options.cameras, image), "state": state})
+
+
+def _go_back(episode: _Episode, state: SimulationState) -> None:
+    """`episode` is in `state`, and its contacts are those of that state."""
+    episode.access.set_state(state)
+    episode.simulation.find_contacts()
+    episode.access.set_state(state)  # finding contacts has overwritten the warm start
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ROBOT = "right"  # the only arm of PandaOmron
+_BLOWN_UP = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 
 
 class Simulation:
@@ -33,14 +34,19 @@ class Simulation:
         ]
         self._gripper, self._robot_root = _gripper_geoms(official)
 
-    def step(self, action: NDArray[np.float64]) -> None:
+    def step(self, action: NDArray[np.float64]) -> bool:
         """One control step of 50 ms under `action` [12], which the base's controller overwrites.
+
+        Returns whether the physics has stayed finite: MuJoCo otherwise puts all joints back to where the model has
+        them, in the middle of the step, and goes on.
 
         As robosuite/environments/base.py:427, without the assertion on the action's length, which builds the limits of
         all controllers three times per substep, and without buffers of the past, which no controller of ours reads.
         """
         official, composite = self.official, self._robot.composite_controller
         model, data, ctrl = self.model, self.data, self.data.ctrl
+        for kind in _BLOWN_UP:
+            self.data.warning[kind].number = 0
         official.timestep += 1
         for substep in range(self._num_substeps):
             mujoco.mj_step1(model, data)
@@ -52,6 +58,7 @@ class Simulation:
             mujoco.mj_step2(model, data)
         official.cur_time += official.control_timestep
         official.update_state()
+        return not any(self.data.warning[kind].number for kind in _BLOWN_UP)
 
     def is_done(self) -> bool:
         """RoboCasa's own predicate, on contacts and poses of the last substep's start as in its own step."""

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from tests.z1_envs.kitchen.play import TASKS
+from z1_envs.conformance import first_difference
 from z1_envs.kitchen.env import KitchenEnv, KitchenVectorEnv
 from z1_envs.kitchen.scene import SceneOptions, make_scene
 from z1_envs.snapshot import SnapshotError, SnapshotRestore
@@ -426,3 +428,39 @@ def test_a_branch_takes_the_random_stream_along() -> None:
     envs.restore([dataclasses.replace(moment, states=((row, (77, 4), scene),))], [1])  # the same scene, drawn elsewhere
     envs.branch([1, 1])
     assert [saved.states[0][1] for saved in envs.save()] == [(77, 4), (77, 4)]
+
+
+def test_before_the_first_reset_there_is_nothing_to_see_to_save_or_to_continue() -> None:
+    env = KitchenEnv("OpenDrawer", render_mode="rgb_array")
+    with pytest.raises(gym.error.ResetNeeded, match="nothing to show yet"):
+        env.render()
+    with pytest.raises(SnapshotError, match="nothing to save yet"):
+        env.get_state()
+    env.reset(seed=0)
+    state = env.get_state()
+    with pytest.raises(SnapshotError, match="no scene yet to continue in"):
+        KitchenEnv("OpenDrawer").set_state(state)
+
+
+@pytest.mark.parametrize("bad", [None, (1, 2), "stream"])
+def test_what_is_no_state_is_refused_and_nothing_changes(bad: object) -> None:
+    env = KitchenEnv("OpenDrawer")
+    env.reset(seed=0)
+    before = env.get_state()
+    state = (before[0] + 1.0, False, np.random.MT19937(0).state) if bad == "stream" else bad
+    with pytest.raises(SnapshotError, match=r"random stream|expected what get_state\(\) returned"):
+        env.set_state(state)
+    assert first_difference(env.get_state(), before) is None
+
+
+@pytest.mark.parametrize("make", [gym.make, gym.make_vec])
+def test_an_id_s_task_cannot_be_overridden(make: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="no option 'task': the id names the task; there are backend"):
+        make("Z1-RoboCasa-OpenDrawer", backend="kitchen", task="CloseDrawer")
+
+
+def test_a_vector_env_that_refuses_its_arguments_can_be_closed() -> None:
+    envs = KitchenVectorEnv.__new__(KitchenVectorEnv)
+    with pytest.raises(ValueError, match="multiple of group_size"):
+        envs.__init__("OpenDrawer", num_envs=3, group_size=2)
+    envs.close()  # as older releases of Gymnasium do when it is collected

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import mujoco
 import numpy as np
 import pytest
@@ -115,3 +116,24 @@ def test_contacts_are_found_as_robosuite_finds_them(env: RoboCasaEnv) -> None:
     assert found == [check_contact(official.sim, *pair) for pair in asked]
     assert True in found
     assert False in found
+
+
+def test_an_episode_whose_simulation_diverges_is_truncated_where_it_was(
+    env: RoboCasaEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file where it is
+    env.reset(options={"scene": env.get_scene()})
+    env.step(STILL)
+    assert env._episode is not None
+    data = env._episode.simulation.data
+    data.qvel[:] = 1e12
+    before = env.get_state()
+    observation, reward, terminated, truncated, info = env.step(STILL)
+    # MuJoCo alone would go on with every drawer closed and every knob off, which some tasks ask for.
+    assert (reward, terminated, truncated, info["success"], info["elapsed"]) == (0.0, False, True, False, 2)
+    assert first_difference(parts(env.get_state().simulation), parts(before.simulation)) is None
+    assert np.isfinite(observation["state"]).all()
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(STILL)
+    env.reset(options={"scene": env.get_scene()})
+    assert not any(env.step(STILL)[3] for _ in range(3)), "what has been is not held against the next episode"
