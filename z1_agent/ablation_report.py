@@ -16,7 +16,7 @@ from z1_agent.curves import BLUE, GREEN, INK, MUTED, RED, SAND
 from z1_agent.manifest import Manifest
 from z1_agent.recipe import Modules
 from z1_agent.statistics import Estimate, smoothed
-from z1_agent.suite_report import ONE_SEED, as_svg, p_in_words, points, share
+from z1_agent.suite_report import ONE_SEED, UNKNOWN_SPREAD, as_svg, p_in_words, points, share
 from z1_agent.tables import Figure, Part, Table
 
 _TITLE = "Z-1 open: what each part is worth"
@@ -28,7 +28,8 @@ _NOTE = (
     "rollouts (mean of the last iterations) where both runs of a pair have spent what the cheaper one spent in all; "
     "average: over all of that spending, the area under the learning curve. Differences in points from the default, "
     "with 95 % of a bootstrap over the seeds within each task (and, for final, episodes); final values marked "
-    f"{ONE_SEED} know episodes alone, since a task has one seed. Cost: GRPO's env steps and CPU time as shares of the "
+    f"{ONE_SEED}: a task has one seed; how its trainings differ is drawn from the tasks of the row that have several, "
+    "and where none has, the interval does not know it. Cost: GRPO's env steps and CPU time as shares of the "
     "default's. The control costs the CPU time of the default by construction. How many denoising steps are random "
     "changes the noise of rollouts, whatever the policy: there only the final evaluations are compared. With the "
     "schedules phase and uncertainty, where a trunk splits is chosen by what follows it, so their rollouts' success is "
@@ -101,7 +102,7 @@ def times(estimate: Estimate) -> str:
     """A ratio and its interval."""
     low, high = estimate.interval
     if not estimate.has_interval:
-        return f"{_times(estimate.mean)} (one seed)"
+        return f"{_times(estimate.mean)} ({UNKNOWN_SPREAD})"
     if math.isinf(low):
         return _times(estimate.mean)  # in no draw
     return f"{_times(estimate.mean)} ({_times(low)} to {_times(high)})"

@@ -1,4 +1,4 @@
-"""What a person at the terminal sees and can do: bars with the time left, and Ctrl-C."""
+"""What a person at the terminal sees and can do: bars with the time left, and Ctrl-C, or SIGTERM from a scheduler."""
 
 import signal
 import time
@@ -10,14 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 _SECONDS_BETWEEN_LINES = 10.0  # where the output is a file
+_AT_ONCE = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 class Stopped(Exception):  # noqa: N818 (nothing went wrong)
-    """The person pressed Ctrl-C, and what can be kept is on disk."""
+    """The person pressed Ctrl-C, or the machine wants to end, and what can be kept is on disk."""
 
 
 class StopRequest:
-    """Within `listen()`, the first Ctrl-C sets `made`; a second one aborts at once."""
+    """Within `listen()`, the first Ctrl-C or SIGTERM sets `made`; a second one of the same aborts at once."""
 
     def __init__(self) -> None:
         self.made = False
@@ -29,18 +30,19 @@ class StopRequest:
 
     @contextmanager
     def listen(self, console: Console) -> Iterator[None]:
-        """Takes over SIGINT; gives it back at the end."""
+        """Takes over SIGINT and SIGTERM; gives them back at the end."""
 
-        def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
+        def on_signal(number: int, _frame: FrameType | None) -> None:
             self.made = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(number, _AT_ONCE[signal.Signals(number)])
             console.print("Stopping after this round; Ctrl-C again aborts at once.")
 
-        previous = signal.signal(signal.SIGINT, on_interrupt)
+        previous = {number: signal.signal(number, on_signal) for number in _AT_ONCE}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 class Bar:

@@ -6,6 +6,7 @@ one with the best held-out success of all rounds, which is the fairer opponent.
 """
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from z1_agent.average import put
 from z1_agent.backends import eval_envs
 from z1_agent.cpu_time import cpu_seconds
+from z1_agent.device import place
 from z1_agent.pipeline import collect_demonstrations, new_policy, protocol, stream_seed
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import TrainConfig
@@ -30,18 +32,31 @@ def control_file(run: Run) -> Path:
     return run.path.with_name(f"{run.path.name}.control.json")
 
 
-def control_counts(run: Run) -> PairedCounts | None:
-    """What the control of `run` has found: its best policy first, the run's GRPO policy second; None without one."""
+def read_control(run: Run) -> dict[str, Any] | None:
+    """What `more_sft` has found for `run`; None where it has not, or for another training that was there before."""
     file = control_file(run)
     if not file.exists():
         return None
-    best = json.loads(file.read_text(encoding="utf-8"))["best"]
-    return paired_counts(best, best["grpo_against_it"])
+    control = json.loads(file.read_text(encoding="utf-8"))
+    against = control.get("eval_rl_digest")  # controls of older versions do not say
+    is_of_run = against is None or (run.eval_rl.exists() and digest_of(run.eval_rl) == against)
+    return control if is_of_run else None
+
+
+def control_counts(run: Run) -> PairedCounts | None:
+    """What the control of `run` has found: its best policy first, the run's GRPO policy second; None without one."""
+    control = read_control(run)
+    return None if control is None else paired_counts(control["best"], control["best"]["grpo_against_it"])
+
+
+def digest_of(file: Path) -> str:
+    """The first 12 hex digits of the SHA-256 of `file`."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
 def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> dict[str, Any]:
-    """Successes of the control's `last` and `best` policy, paired with the run's GRPO policy. num_threads: of the
-    physics, None for all cores.
+    """Successes of the control's `last` and `best` policy, paired with the run's GRPO policy; `diverged` says where and
+    why its SFT ended before all of the time was spent. num_threads: of the physics, None for all cores.
 
     Raises ValueError where the run has not finished.
     """
@@ -52,7 +67,7 @@ def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> d
     rl = Report.from_json(run.eval_rl.read_text(encoding="utf-8"))
 
     demos = collect_demonstrations(config, num_threads)
-    policy = new_policy(config, demos)
+    policy = place(new_policy(config, demos), config.device)
     held_out = eval_envs(config, num_threads, config.validation_episodes)
     fresh = eval_envs(config, num_threads, config.eval_episodes)
 
@@ -75,7 +90,9 @@ def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> d
         policy, demos, unending, seed=stream_seed(config.seed, "SFT"), validate=validate, on_round=on_round
     )
     return {
+        "eval_rl_digest": digest_of(run.eval_rl),
         "cpu_seconds": cpu_seconds() - start,
+        "diverged": progress.diverged,
         "rounds": len(progress.score),
         "held_out": progress.score,
         "last": judge(progress.average),

@@ -81,7 +81,8 @@ class GrpoConfig:
     lora: the adapters of selections that have some.
     ema_decay: the policy ends with a moving average of its weights over optimiser steps; 0 for the last weights.
     micro_batch_size: decisions whose activations are in memory at once, None for all of a minibatch. recompute_layers:
-    less memory for more time, see Pi05.recompute_layers. prefix_memory_gib: room for prefixes that epochs reuse [GiB].
+    less memory for more time, see Pi05.recompute_layers. prefix_memory_gib: room for prefixes that epochs reuse [GiB];
+    while a tree is put together, twice that for a moment.
 
     Raises ValueError where a value makes no sense.
     """

@@ -28,7 +28,7 @@ import torch
 from rich.console import Console
 
 from z1_agent.console import Stopped, StopRequest
-from z1_agent.cost_control import control_file, more_sft
+from z1_agent.cost_control import control_file, more_sft, read_control
 from z1_agent.pipeline import Training, train
 from z1_agent.presets import TrainConfig, load_config
 from z1_agent.run import Run, open_run, write_text
@@ -99,6 +99,8 @@ class TrainJob:
             config = with_policy(dataclasses.replace(config, policy=str(Run(self.after).sft_checkpoint)))
         _clear_what_never_began(self.path)
         resume = (self.path / "config.json").is_file()
+        if not resume:
+            _costs_of(self.path).unlink(missing_ok=True)  # of a run that was here before
         run = open_run(self.path, config, preset=self.preset, command=self.command, resume=resume)
         if self.after is not None and not run.eval_sft.exists():
             # The same policy on the same episodes: it would find the same again.
@@ -125,8 +127,8 @@ class ControlJob:
 
     @property
     def is_done(self) -> bool:
-        """The file appears whole."""
-        return self.path.exists()
+        """The file appears whole, and is that of this training."""
+        return read_control(Run(self.run)) is not None
 
     @property
     def is_ready(self) -> bool:

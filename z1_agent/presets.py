@@ -158,6 +158,11 @@ def check_episode(config: TrainConfig) -> None:
             f"with a penalty of {grpo.penalty:g} per decision, episodes of {decisions} decisions could end in "
             f"successes that earn less than a failure; give grpo.penalty below {1 / decisions:.2g}"
         )
+    if grpo.branching == "flat" and grpo.schedule != "linear":
+        raise ValueError(
+            f"the schedule {grpo.schedule!r} says where trunks end, and flat groups have none; give --grpo.branching "
+            f"trunk or tree, or leave out --grpo.schedule"
+        )
     is_fixed = grpo.schedule in ("linear", "constant")  # the others split where a trunk's own decisions say
     if grpo.branching != "flat" and is_fixed and grpo.trunk.start >= decisions:
         raise ValueError(

@@ -101,18 +101,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def improvement(tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: bool) -> Improvement:
+def improvement(
+    tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: bool, among: Sequence[Sequence[PairedCounts]] = ()
+) -> Improvement:
     """Means over `tasks` of means over their runs, one run per seed.
 
     Drawn again are seeds within a task, and episodes within a run; with `draw_tasks` tasks too, as if others of their
-    kind had been met. Without it the tasks are these and no others.
+    kind had been met. Without it the tasks are these and no others. A single run does not tell how trainings of its
+    task differ: that is drawn from the runs of those tasks `among` which `tasks` are (all of them, by default) that
+    have several. Where none has, the interval knows episodes alone.
 
     Raises ValueError where there is no task, or one without a run.
     """
     if not tasks or not all(tasks):
         raise ValueError("an interval needs at least one task, and one run of each")
     rng = np.random.default_rng(NUM_DRAWS)
-    drawn = np.stack([_draw_rates(runs, rng) for runs in tasks])  # [T, D, 2]
+    apart = _between_trainings(among or tasks)
+    drawn = np.stack([_draw_rates(runs, apart, rng) for runs in tasks])  # [T, D, 2]
     of_tasks = np.array([np.mean([[run.before, run.after] for run in runs], axis=0) for runs in tasks])  # [T, 2]
     means = of_tasks.mean(axis=0)
     if draw_tasks:
@@ -149,14 +154,29 @@ def _widened(estimate: Estimate, interval: Interval) -> Estimate:
     return Estimate(mean=estimate.mean, interval=(min(low, interval[0]), max(high, interval[1])))
 
 
-def _draw_rates(runs: Sequence[PairedCounts], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Success of both policies in a bootstrap over seeds and episodes [D, 2]."""
+def _between_trainings(tasks: Sequence[Sequence[PairedCounts]]) -> NDArray[np.float64]:
+    """How far success of both policies is from its task's mean, of each run whose task has several [R, 2]."""
+    apart = [np.zeros((0, 2))]
+    for runs in tasks:
+        if len(runs) > 1:
+            rates = np.array([[run.before, run.after] for run in runs])
+            apart.append(_stretch(len(runs)) * (rates - rates.mean(axis=0)))
+    return np.concatenate(apart)
+
+
+def _draw_rates(
+    runs: Sequence[PairedCounts], apart: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Success of both policies in a bootstrap over seeds and episodes [D, 2]; of a single run, over episodes and
+    `apart` [R, 2], how far single runs are from the mean of many."""
     trials = np.array([run.trials for run in runs])
     shares = np.array([[run.both, run.gained, run.lost, run.neither] for run in runs]) / trials[:, None]
     seeds = rng.integers(len(runs), size=(NUM_DRAWS, len(runs)))
     counts = rng.multinomial(trials[seeds], shares[seeds]) / trials[seeds][..., None]
     mean, of_seeds, of_episodes = (_both_rates(values) for values in (shares.mean(axis=0), shares[seeds], counts))
     luck = (of_episodes - of_seeds).mean(axis=1)
+    if len(runs) == 1 and len(apart):
+        return mean + luck + apart[rng.integers(len(apart), size=NUM_DRAWS)]
     return np.clip(mean + _stretch(len(runs)) * (of_seeds.mean(axis=1) - mean) + luck, 0, 1)
 
 

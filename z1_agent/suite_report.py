@@ -19,6 +19,7 @@ from z1_agent.tables import Figure, Table
 
 _TITLE = "Z-1 open: all tasks"
 ONE_SEED = "*"
+UNKNOWN_SPREAD = "a task has one seed"
 
 _TASK_NOTE = (
     "Both policies ran the same episodes, which no training has seen. Gain in points of success; interval: 95 % of a "
@@ -39,7 +40,8 @@ _MODULES_NOTE = (
 _AVERAGE_NOTE = (
     "Every task counts the same. Intervals: 95 % of a bootstrap over the seeds within each task and the episodes "
     "within each seed; in the row of a sample over tasks too, as if others had been chosen. "
-    f"{ONE_SEED} some of the tasks have one seed: the interval does not know how trainings differ."
+    f"{ONE_SEED} some of the tasks have one seed: how their trainings differ is drawn from the tasks of the table that "
+    "have several; where none has, the interval does not know it."
 )
 
 
@@ -98,7 +100,7 @@ def points(estimate: Estimate) -> str:
     """A difference of rates and its interval [points]."""
     low, high = estimate.interval
     if not estimate.has_interval:
-        return f"{100 * estimate.mean:+.1f} (one seed)"
+        return f"{100 * estimate.mean:+.1f} ({UNKNOWN_SPREAD})"
     return f"{100 * estimate.mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 

@@ -128,7 +128,7 @@ def summarise(manifest: Manifest) -> Summary | None:
     as_a_sample = "all tasks, as a sample of tasks"
     return Summary(
         rows=rows,
-        categories=tuple(_average(name, of_name) for name, of_name in members.items()),
+        categories=tuple(_average(name, of_name, among=everything) for name, of_name in members.items()),
         overall=_average("all tasks", everything),
         overall_drawn=_average(as_a_sample, everything, draw_tasks=True) if len(everything) >= _SAMPLE else None,
         over_more_sft=_average("over more SFT", controls) if controls else None,
@@ -140,8 +140,15 @@ def _controls(runs: Sequence[_Finished]) -> list[PairedCounts]:
     return [run.control for run in runs if run.control is not None]
 
 
-def _average(name: str, tasks: Sequence[Sequence[PairedCounts]], *, draw_tasks: bool = False) -> Average:
-    found = improvement_of_task(tasks[0]) if len(tasks) == 1 else improvement(tasks, draw_tasks=draw_tasks)
+def _average(
+    name: str,
+    tasks: Sequence[Sequence[PairedCounts]],
+    *,
+    draw_tasks: bool = False,
+    among: Sequence[Sequence[PairedCounts]] = (),
+) -> Average:
+    several = len(tasks) > 1
+    found = improvement(tasks, draw_tasks=draw_tasks, among=among) if several else improvement_of_task(tasks[0])
     return Average(name=name, num_tasks=len(tasks), has_one_seed=any(len(runs) == 1 for runs in tasks), found=found)
 
 

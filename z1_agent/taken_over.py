@@ -27,8 +27,9 @@ def check_sft_folder(folder: Path | None) -> None:
 
 
 def take_over_sft(folder: Path, run: Run, config: TrainConfig) -> Run | None:
-    """Copies SFT that a run in `folder`, or `folder` itself, has finished with the SFT of `config` into `run`: policy,
-    and the lines of its log, which then name the `commit` that made them. Returns where it was; None where nowhere.
+    """Copies SFT that a run in `folder`, in its `runs`, as a suite has them, or `folder` itself has finished with the
+    SFT of `config` into `run`: policy, and the lines of its log, which then name the `commit` that made them. Returns
+    where it was; None where nowhere.
     """
     by = run.about()
     found = next((other for other in _runs(folder) if other.path != run.path and _has_sft(other, config, by)), None)
@@ -59,8 +60,9 @@ def taken_over_seconds(run: Run) -> float:
 
 
 def _runs(folder: Path) -> list[Run]:
-    """Those in `folder`; a config.json of something else is none."""
-    paths = [path for path in (folder, *sorted(folder.iterdir())) if (path / "config.json").is_file()]
+    """`folder`, those in it, and those in its `runs`; a config.json of something else is none."""
+    around = (folder, *sorted(folder.iterdir()), *sorted((folder / "runs").glob("*")))
+    paths = [path for path in around if (path / "config.json").is_file()]
     return [run for run in map(Run, paths) if run.is_readable]
 
 

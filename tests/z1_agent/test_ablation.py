@@ -151,7 +151,7 @@ def test_the_share_of_flat_s_steps() -> None:
     assert times(Estimate(mean=0.375, interval=(0.3, math.inf))) == "0.38 × (0.30 × to never)"
     # Of three seeds that never reach it there is an interval, which is not one seed's.
     never = median_over_runs([[math.inf, math.inf, math.inf]])
-    assert (times(never), times(median_over_runs([[math.inf]]))) == ("never", "never (one seed)")
+    assert (times(never), times(median_over_runs([[math.inf]]))) == ("never", "never (a task has one seed)")
 
 
 def test_differences_at_equal_cost() -> None:

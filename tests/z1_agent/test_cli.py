@@ -125,6 +125,27 @@ def test_an_unknown_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--learn-fast" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--demos", "drawer", "--sft.num-demos", "20"],
+            "takes all episodes of the dataset, --sft.num-demos 20",
+        ),
+        (
+            ["--grpo.branching", "flat", "--grpo.schedule", "phase"],
+            "'phase' says where trunks end, and flat groups",
+        ),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "OpenDrawer", *words, "--out", str(tmp_path / "run")]) != 0
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
+
+
 def test_eval_writes_the_report(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["eval", str(saved), "--task", "CloseSingleDoor", "--episodes", "5", "--seed", "3", "--horizon", "20"]
     assert main([*words, "--json", str(tmp_path / "report.json")]) == 0

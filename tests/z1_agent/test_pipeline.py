@@ -274,6 +274,10 @@ def test_only_the_same_sft_is_taken_over(straight: Run, tmp_path: Path) -> None:
         assert take_over_sft(folder, run, other) is None
     assert not run.sft_checkpoint.exists()
     assert take_over_sft(straight.path, straight, CONFIG) is None, "a run has nothing to take over from itself"
+    # A suite has its runs one level deeper.
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "runs").symlink_to(folder)
+    assert take_over_sft(tmp_path / "suite", begin(tmp_path / "of_suite"), CONFIG) is not None
     found = take_over_sft(folder, run, later)
     assert found is not None
     assert found.path == straight.path
@@ -482,6 +486,17 @@ def test_the_first_interrupt_asks_and_the_second_aborts(capsys: pytest.CaptureFi
             os.kill(os.getpid(), signal.SIGINT)
     assert "Ctrl-C again aborts" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_scheduler_s_sigterm_asks_as_ctrl_c_does() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    stop = StopRequest()
+    with stop.listen(Console(quiet=True)):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.made
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGINT)  # as a suite hands on what its trainings have heard themselves
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -1,6 +1,7 @@
 """A suite: what its table says, that it survives being killed, and which directories it refuses."""
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -22,11 +23,12 @@ from z1_agent import recipe as recipe_module
 from z1_agent import run as run_module
 from z1_agent.cli import main
 from z1_agent.console import StopRequest
+from z1_agent.cost_control import control_counts
 from z1_agent.grpo import GrpoConfig
-from z1_agent.jobs import Job, TrainJob, cost_of, output_of, run_jobs
+from z1_agent.jobs import ControlJob, Job, TrainJob, cost_of, output_of, run_jobs
 from z1_agent.manifest import Manifest, open_manifest, read_manifest
 from z1_agent.recipe import find_recipe
-from z1_agent.run import RunError
+from z1_agent.run import Run, RunError
 from z1_agent.schedules import LinearTrunk
 from z1_agent.suite import KIND, run_suite, run_trainings, suite_jobs
 from z1_agent.suite_report import write_suite
@@ -215,6 +217,16 @@ def test_controls_come_last_and_are_columns_of_the_table(tmp_path: Path) -> None
     assert over is not None
     assert (over.before.mean, over.after.mean, over.gain.mean) == pytest.approx((0.6, 0.8, 0.2))
     assert rows["CloseDrawer"] is None
+    # Of another training, that was in the same place before, a control says nothing; it is made anew.
+    assert isinstance(controls[0], ControlJob)
+    assert controls[0].is_done
+    run = Run(controls[0].run)
+    run.eval_rl.write_text("this training's")
+    for against, is_done in (("that training's", False), ("this training's", True)):
+        digest = hashlib.sha256(against.encode()).hexdigest()[:12]
+        controls[0].path.write_text(json.dumps({"last": None, "best": best, "eval_rl_digest": digest}))
+        assert controls[0].is_done == is_done
+        assert (control_counts(run) is not None) == is_done
     text = (manifest.path / "results.md").read_text()
     said = r"same CPU time in SFT alone reaches 60\.0 % \(.*\) on the 1 task with that control, GRPO 80\.0 %"
     assert re.search(said, text)

@@ -16,7 +16,7 @@ from z1_agent.commands.work import INTERRUPTED, Work, console
 from z1_agent.console import Stopped, StopRequest
 from z1_agent.dataset import with_dataset
 from z1_agent.pipeline import Training, train
-from z1_agent.presets import TrainConfig, check_episode
+from z1_agent.presets import PRESETS, TrainConfig, check_episode
 from z1_agent.recipe import with_recipe
 from z1_agent.report import paired_in_words
 from z1_agent.run import open_run
@@ -54,6 +54,7 @@ class Train:
         asked = dataclasses.replace(self.config, task=self.task, seed=self.seed)
         check_episode(asked)
         check_backend(asked)
+        self._check_num_demos()
         config = with_recipe(with_policy(with_dataset(asked)))
         if config.obs == "pixels" and config.backend == "kitchen":
             doctor.draw_test_frame()
@@ -76,3 +77,11 @@ class Train:
             return 0
 
         return work
+
+    def _check_num_demos(self) -> None:
+        own = PRESETS[self.preset](self.task, self.config.obs).sft.num_demos
+        if self.config.demos is not None and self.config.sft.num_demos != own:
+            raise ValueError(
+                f"--demos takes all episodes of the dataset, --sft.num-demos {self.config.sft.num_demos} of the "
+                "expert's: leave out one of them; `z1 demos --episodes` writes as many as you like"
+            )
