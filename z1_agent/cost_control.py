@@ -19,7 +19,7 @@ from z1_agent.pipeline import collect_demonstrations, new_policy, protocol, stre
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import TrainConfig
 from z1_agent.result import as_rate, paired_counts
-from z1_agent.run import Run
+from z1_agent.run import Run, machine
 from z1_agent.sft import SftProgress, train_sft
 from z1_agent.statistics import PairedCounts
 from z1_envs.evaluate import Report, compare, evaluate
@@ -91,6 +91,7 @@ def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> d
     )
     return {
         "eval_rl_digest": digest_of(run.eval_rl),
+        "machine": machine(),
         "cpu_seconds": cpu_seconds() - start,
         "diverged": progress.diverged,
         "rounds": len(progress.score),

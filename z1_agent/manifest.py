@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from z1_agent.presets import TrainConfig, load_config
-from z1_agent.run import LOCK_FILE, Run, RunError, differences, origin, write_text
+from z1_agent.run import LOCK_FILE, Run, RunError, differences, machine, origin, write_text
 from z1_agent.tables import Figure, Part, markdown, page
 
 _FILE = "manifest.json"
@@ -120,7 +120,7 @@ def open_manifest(
         manifest = Manifest(path, kind, preset, {}, [])
     if manifest.preset != preset:
         raise _other_settings(manifest, [f"preset is {manifest.preset!r} there and {preset!r} here"])
-    here = origin() | {"command": shlex.join(command)}
+    here = origin() | {"machine": machine(), "command": shlex.join(command)}
     for there in manifest.origins:
         # Equal seeds are other episodes in other scenes: they are neither pairs nor one mean.
         scenes = there.get("scene_version", here["scene_version"])  # manifests of older versions do not say

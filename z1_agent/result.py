@@ -14,15 +14,15 @@ from z1_agent.taken_over import sft_commit
 from z1_envs.demos import Demonstrations
 from z1_envs.evaluate import Report, compare
 
-_PROGRAM = ("commit", "versions", "scene_version", "commits", "all_versions")  # of config.json
+_PROGRAM = ("commit", "versions", "scene_version", "machine", "commits", "all_versions", "machines")  # of config.json
 
 
 def make_result(run: Run, config: TrainConfig, before: Report, after: Report) -> dict[str, Any]:
     """Both evaluations, the paired test between them, and steps and times of every stage.
 
-    env_steps: control steps simulated. peak_memory_bytes: of the process that took most. commit and versions: those
-    that began the run; `commits` and `all_versions` where others have gone on with it; `sft_commit` where SFT was taken
-    over, its own.
+    env_steps: control steps simulated. peak_memory_bytes: of the process that took most. commit, versions and
+    machine: those that began the run; `commits`, `all_versions` and `machines` where others have gone on with it;
+    `sft_commit` where SFT was taken over, its own.
     Raises ValueError where the reports are of different protocols.
     """
     return {

@@ -1,7 +1,7 @@
 """The directory of one training: what is in it, and who may go on with it.
 
-config.json                    resolved configuration, command, commit and versions, before the first step; `commits`
-                               and `all_versions` where others have gone on with it
+config.json                    resolved configuration, command, commit, versions and machine, before the first step;
+                               `commits`, `all_versions` and `machines` where others have gone on with it
 checkpoint/                    the present policy with the trainer's state
 sft/                           the policy after SFT; all that `z1 sft` is for
 recipe.json                    copy of the recipe that chose the modules, where there is one; what `z1 diagnose` makes
@@ -28,6 +28,7 @@ from typing import Any
 
 from z1_agent.presets import FineTuneConfig, TrainConfig
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
+from z1_envs.processes import num_cores
 
 # Stages, as they are called in the log and in the result.
 DEMONSTRATIONS, SFT, EVAL_SFT, RL, EVAL_RL = STAGES = ("demonstrations", "sft", "eval_sft", "rl", "eval_rl")
@@ -103,11 +104,11 @@ class Run:
         write_text(self._log, "".join(lines))
 
     def note_program(self, program: dict[str, Any]) -> None:
-        """Adds to config.json's `commits` and `all_versions` what of `program` (see `origin`) the run has not last gone
-        on with."""
+        """Adds to config.json's `commits`, `all_versions` and `machines` what of `program` (see `origin`, `machine`)
+        the run has not last gone on with."""
         about, added = self.about(), {}
-        for name, names in (("commit", "commits"), ("versions", "all_versions")):
-            noted = about.get(names, [about[name]])
+        for name, names in (("commit", "commits"), ("versions", "all_versions"), ("machine", "machines")):
+            noted = about.get(names, [about.get(name)])  # runs of older versions have no machine
             if noted[-1] != program[name]:
                 added[names] = [*noted, program[name]]
         if added:
@@ -138,6 +139,7 @@ def open_run(
     check_out(path, resume=resume)
     run = Run(path)
     about = {"preset": preset, "config": asdict(config), "command": shlex.join(command)} | origin()
+    about["machine"] = machine()
     config_file = path / "config.json"
     if resume:
         if not run.is_readable:
@@ -188,6 +190,14 @@ def origin() -> dict[str, Any]:
     """Which program this is: `commit` (None outside of a checkout), `versions`, and the kitchen's `scene_version`."""
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
     return {"commit": _commit(), "versions": versions, "scene_version": SCENE_VERSION}
+
+
+def machine() -> str:
+    """Which processor, and how many cores of it this process may use: CPU time of another one is another time."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{named or platform.processor() or platform.machine()}, {num_cores()} cores"
 
 
 def _commit() -> str | None:

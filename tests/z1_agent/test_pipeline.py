@@ -213,9 +213,11 @@ def test_what_another_commit_goes_on_with_names_both(
     lines = [line | {"peak_memory_bytes": 10**12} if line["stage"] == SFT else line for line in run.log()]
     (run.path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     monkeypatch.setattr(run_module, "_commit", lambda: "another")
+    monkeypatch.setattr(run_module, "machine", lambda: "another processor, 1 cores")
     result = train(Training(begin(run.path, resume=True), CONFIG, Console(width=200), StopRequest()))
     begun = straight.about()["commit"]
     assert (result["commit"], result["commits"]) == (begun, [begun, "another"])
+    assert result["machines"] == [straight.about()["machine"], "another processor, 1 cores"]
     assert "all_versions" not in result
     assert result["versions"] == straight.about()["versions"]
     assert capsys.readouterr().out.count(f"Begun with commit {begun}, gone on with another") == 1
