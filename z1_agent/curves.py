@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from z1_agent.run import RL, SFT
+from z1_agent.statistics import smoothed
 
 INK, MUTED, BLUE, GREEN, RED, SAND = "#1f2933", "#9aa5b1", "#2f6fde", "#26a65b", "#d64541", "#e3b23c"
 _WINDOW = 10  # iterations in a moving average
@@ -83,9 +84,8 @@ def _losses(axes: Axes, rounds: Sequence[dict[str, Any]]) -> None:
 def _success(axes: Axes, iterations: Sequence[dict[str, Any]]) -> None:
     steps = np.cumsum(_column(iterations, "env_steps")) / 1000
     success = _column(iterations, "success")
-    mean = [success[max(0, i + 1 - _WINDOW) : i + 1].mean() for i in range(len(success))]
     axes.plot(steps, success, color=BLUE, alpha=0.3, linewidth=1, marker=".", label="iteration")
-    axes.plot(steps, mean, color=BLUE, linewidth=2, label=f"mean of {_WINDOW}")
+    axes.plot(steps, smoothed(success, _WINDOW), color=BLUE, linewidth=2, label=f"mean of {_WINDOW}")
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set_xlabel("env steps [thousands]")
