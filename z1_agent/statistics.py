@@ -249,7 +249,7 @@ def _bounds(drawn: NDArray[np.float64]) -> Interval:
     return float(low), float(high)
 
 
-def smoothed(success: Sequence[float], window: int) -> NDArray[np.float64]:
+def smoothed(success: Sequence[float] | NDArray[np.float64], window: int) -> NDArray[np.float64]:
     """Mean of the last `window` iterations at each one; of those that there are, before."""
     values = np.asarray(success, dtype=float)
     return np.array([values[max(0, i + 1 - window) : i + 1].mean() for i in range(len(values))])
