@@ -35,7 +35,7 @@ from z1_agent.start import network_of, statistics
 from z1_agent.tensor_file import Stored, read_header
 from z1_agent.trainable import learns_whole
 from z1_envs.demos import Demonstrations
-from z1_envs.kitchen import env as kitchen_env
+from z1_envs.kitchen import simulation as kitchen_simulation
 from z1_envs.layout import CAMERAS
 from z1_envs.lerobot import INFO
 from z1_envs.lerobot_writer import write_lerobot
@@ -98,7 +98,7 @@ def no_films(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_cameras(*_arguments: object, detail: object) -> None:
         raise RenderError("OpenGL cannot start")
 
-    monkeypatch.setattr(kitchen_env, "Cameras", no_cameras)
+    monkeypatch.setattr(kitchen_simulation, "Cameras", no_cameras)
 
 
 def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -36,7 +36,7 @@ from z1_agent.schedules import LinearTrunk
 from z1_agent.sft import SftConfig
 from z1_agent.taken_over import check_sft_folder, sft_commit, take_over_sft, taken_over_seconds
 from z1_envs.evaluate import Report
-from z1_envs.kitchen import env as kitchen_env
+from z1_envs.kitchen import simulation as kitchen_simulation
 from z1_envs.kitchen.demos import collect
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
@@ -132,7 +132,7 @@ def test_stopping_twice_and_going_on_equals_going_straight(
     def no_cameras(*_arguments: object, detail: object) -> None:
         raise RenderError("OpenGL cannot start; apt-get install libegl1")
 
-    monkeypatch.setattr(kitchen_env, "Cameras", no_cameras)
+    monkeypatch.setattr(kitchen_simulation, "Cameras", no_cameras)
     run = begin(tmp_path / "run")
     with pytest.raises(Stopped):
         go(run, StopAfter(run, SFT, 1))

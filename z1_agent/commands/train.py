@@ -52,10 +52,10 @@ class Train:
         if self.sft is not None and self.config.policy is not None:
             raise ValueError("--sft takes over SFT, --policy begins without one: leave out one of them")
         asked = dataclasses.replace(self.config, task=self.task, seed=self.seed)
-        check_episode(asked)
         check_backend(asked)
         self._check_num_demos()
         config = with_recipe(with_policy(with_dataset(asked)))
+        check_episode(config)
         if config.obs == "pixels" and config.backend == "kitchen":
             doctor.draw_test_frame()
         out = self.out or Path("runs") / f"{config.task}-{self.preset}-{self.seed}"
