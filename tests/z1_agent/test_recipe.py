@@ -34,8 +34,8 @@ from z1_agent.signals import (
     approach_of,
     failures_of,
 )
-from z1_envs.kitchen.env import ObsMode
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
+from z1_envs.kitchen.spaces import ObsMode
 from z1_envs.layout import SCENE
 from z1_envs.tasks import TASKS
 

@@ -36,7 +36,8 @@ from z1_agent.remote import RemoteAgent, RemoteError
 from z1_agent.serving import PolicyServer, describe, is_loopback, listen, read_observation
 from z1_agent.wire import OPENPI_KEYS, pack, unpack
 from z1_envs.evaluate import EvalProtocol, evaluate
-from z1_envs.kitchen.env import BACKEND, KitchenVectorEnv
+from z1_envs.kitchen.env import KitchenVectorEnv
+from z1_envs.kitchen.simulation import BACKEND
 from z1_envs.layout import ACTION, SCENE, STATE
 
 ROOT = Path(__file__).parents[2]
