@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from z1_agent.run import machine
+
 CONTROL = """
 import json, sys, torch
 from pathlib import Path
@@ -44,9 +46,9 @@ def main() -> None:
         rows.append({"seed": seed, "result": result, **cost})
         if not options.no_control:
             rows[-1]["control"] = control(path)
-        write(options.out / "summary.json", {"machine": machine(), "rows": rows})
+        write(options.out / "summary.json", {"machine": provenance(), "rows": rows})
     print(table(rows))
-    print(machine())
+    print(provenance())
 
 
 def train(task: str, preset: str, seed: int, path: Path) -> dict[str, float]:
@@ -105,13 +107,9 @@ def write(file: Path, content: Any) -> None:
     aside.rename(file)
 
 
-def machine() -> str:
+def provenance() -> str:
     """Where the numbers come from."""
-    cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
-    return f"{cpu}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+    return f"{machine()}, Python {platform.python_version()}"
 
 
 def table(rows: list[dict[str, Any]]) -> str:

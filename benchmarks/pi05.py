@@ -11,8 +11,6 @@ Markdown tables; the directory gets pi05.md and pi05.json.
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from z1_agent.openpi_names import openpi_dtype
 from z1_agent.pi05 import Pi05, pi05, pi05_nano
 from z1_agent.policy import Pi05Policy, PolicyConfig
 from z1_agent.prefix import Prefix
+from z1_agent.run import machine
 from z1_agent.sampler import Graphs, walk
 from z1_agent.tokenizer import NanoTokenizer
 from z1_agent.trainable import GROUPS, select
@@ -346,12 +345,10 @@ def _peak(device: str, what: str) -> list[Row]:
 # --- The report ---
 
 
-def machine() -> str:
+def provenance() -> str:
     """Where the numbers come from."""
-    with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-        cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{cpu}, {len(os.sched_getaffinity(0))} cores (one used){gpu}, torch {torch.__version__}"
+    return f"{machine()} (one used){gpu}, torch {torch.__version__}"
 
 
 def table(title: str, rows: list[Row]) -> str:
@@ -391,12 +388,12 @@ def main(arguments: list[str] | None = None) -> None:
     tables = [table(title, rows) for title, (rows, _) in found.items()]
     if options.device == "cpu":
         tables.append(NOT_MEASURED)
-    text = "\n\n".join([machine(), *tables])
+    text = "\n\n".join([provenance(), *tables])
     print(text)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "pi05.md").write_text(text + "\n", encoding="utf-8")
     report = {
-        "machine": machine(),
+        "machine": provenance(),
         "options": {"device": options.device, "size": options.size, "quick": options.quick},
         "figures": {title: [{**vars(row), "met": row.met} for row in rows] for title, (rows, _) in found.items()},
         "seconds": {title: seconds for title, (_, seconds) in found.items()},

@@ -6,7 +6,6 @@ one with the best held-out success of all rounds, which is the fairer opponent.
 """
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from z1_agent.run import Run, machine
 from z1_agent.sft import SftProgress, train_sft
 from z1_agent.statistics import PairedCounts
 from z1_envs.evaluate import Report, compare, evaluate
+from z1_envs.lerobot import sha256_of
 
 _FOREVER = 10**9  # rounds: the budget ends it
 
@@ -39,7 +39,7 @@ def read_control(run: Run) -> dict[str, Any] | None:
         return None
     control = json.loads(file.read_text(encoding="utf-8"))
     against = control.get("eval_rl_digest")  # controls of older versions do not say
-    is_of_run = against is None or (run.eval_rl.exists() and digest_of(run.eval_rl) == against)
+    is_of_run = against is None or (run.eval_rl.exists() and _digest(run) == against)
     return control if is_of_run else None
 
 
@@ -49,9 +49,9 @@ def control_counts(run: Run) -> PairedCounts | None:
     return None if control is None else paired_counts(control["best"], control["best"]["grpo_against_it"])
 
 
-def digest_of(file: Path) -> str:
-    """The first 12 hex digits of the SHA-256 of `file`."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+def _digest(run: Run) -> str:
+    """Names the training by its final evaluation."""
+    return sha256_of(run.eval_rl)[:12]
 
 
 def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> d
         policy, demos, unending, seed=stream_seed(config.seed, "SFT"), validate=validate, on_round=on_round
     )
     return {
-        "eval_rl_digest": digest_of(run.eval_rl),
+        "eval_rl_digest": _digest(run),
         "machine": machine(),
         "cpu_seconds": cpu_seconds() - start,
         "diverged": progress.diverged,

@@ -138,8 +138,8 @@ def open_run(
     """
     check_out(path, resume=resume)
     run = Run(path)
-    about = {"preset": preset, "config": asdict(config), "command": shlex.join(command)} | origin()
-    about["machine"] = machine()
+    about = {"preset": preset, "config": asdict(config), "command": shlex.join(command)}
+    about |= origin() | {"machine": machine()}
     config_file = path / "config.json"
     if resume:
         if not run.is_readable:

@@ -141,6 +141,11 @@ class BranchVectorEnv(gym.vector.VectorEnv, ABC):
 
     # --- The public face ---
 
+    def close(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] (close_extras takes no options)
+        """Frees what the lanes hold; a second call does nothing."""
+        if hasattr(self, "_rows"):  # not where a constructor has refused: some releases of Gymnasium close that too
+            super().close()
+
     @property
     def finished(self) -> NDArray[np.bool_]:
         """Lanes [L] that are terminated or truncated, and frozen."""

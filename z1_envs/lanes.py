@@ -77,10 +77,9 @@ class LaneVectorEnv(BranchVectorEnv):
 
     def close_extras(self) -> None:
         """Closes the envs, ends the workers."""
-        lanes = getattr(self, "_lanes", [])  # there are none where the constructor has refused
-        for lane in lanes:
+        for lane in self._lanes:
             lane.ask_to_close()  # all at once, then wait for each
-        for lane in lanes:
+        for lane in self._lanes:
             lane.close()
 
     def _call(self, command: str, lanes: Any, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -116,8 +116,7 @@ class PoolVectorEnv(BranchVectorEnv):
 
     def close_extras(self) -> None:
         """Ends the workers."""
-        if hasattr(self, "_pool"):  # not where the constructor has refused
-            self._pool.close()
+        self._pool.close()
 
     def _reset_groups(
         self, groups: NDArray[np.int64], seeds: list[int | None], options: dict[str, Any] | None

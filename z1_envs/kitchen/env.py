@@ -126,15 +126,19 @@ class KitchenEnv(gym.Env):
         self._sim.close()
 
     def get_state(self) -> Any:
-        """The lane's row, whether the episode runs, and the random stream. Raises SnapshotError before the first
-        reset."""
+        """The lane's row, whether the episode runs, and the random stream.
+
+        Raises SnapshotError before the first reset.
+        """
         if not self._has_begun:
             raise SnapshotError("there is nothing to save yet: call reset() first")
         return self._sim.lanes.physics.rows[0].copy(), self._running, self.np_random.bit_generator.state
 
     def set_state(self, state: Any, /) -> None:
-        """Continues from `state`; raises SnapshotError, with nothing changed, before the first reset, and for a state
-        that is none of this env's."""
+        """Continues from `state`.
+
+        Raises SnapshotError, with nothing changed, before the first reset, and for a state that is none of this env's.
+        """
         if not self._has_begun:
             raise SnapshotError("there is no scene yet to continue in: call reset() first")
         if not (isinstance(state, tuple) and len(state) == 3):
@@ -151,8 +155,10 @@ class KitchenEnv(gym.Env):
         self._running = running
 
     def get_scene(self) -> SceneRecord:
-        """What this scene is made of, for `reset(options={"scene": …})` of an env of the same task and scenes. Raises
-        SnapshotError before the first reset, when there is none."""
+        """What this scene is made of, for `reset(options={"scene": …})` of an env of the same task and scenes.
+
+        Raises SnapshotError before the first reset, when there is none.
+        """
         if not self._has_begun:
             raise SnapshotError("there is no scene yet: call reset() first")
         return self._sim.lanes.scenes[0].record
@@ -259,8 +265,7 @@ class KitchenVectorEnv(BranchVectorEnv):
 
     def close_extras(self) -> None:
         """Frees the OpenGL contexts."""
-        if hasattr(self, "_sim"):  # not where the constructor has refused
-            self._sim.close()
+        self._sim.close()
 
     def _reset_groups(self, groups: NDArray[np.int64], seeds: list[int | None], options: dict[str, Any] | None):
         if options:
