@@ -6,6 +6,7 @@ The default is the preset's, or the task's recipe. Variants carry no recipe, whi
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,12 @@ def _stochastic(stochastic: Literal["one", "all"]) -> Change:
     return lambda config: dataclasses.replace(config, sde=dataclasses.replace(config.sde, stochastic=stochastic))
 
 
+def _spread_noise(config: TrainConfig) -> TrainConfig:
+    """As much variance as a single random step brings, from all K of them: each has 1/K of its own."""
+    noise = config.sde.noise / math.sqrt(config.sde.num_steps)
+    return dataclasses.replace(config, sde=dataclasses.replace(config.sde, stochastic="all", noise=noise))
+
+
 def _variant(factor: str, name: str, sentence: str, change: Change) -> Variant:
     return Variant(name=name, factor=factor, sentence=sentence, change=change)
 
@@ -107,6 +114,7 @@ VARIANTS: tuple[Variant, ...] = (
     _variant("trainable", "joint", "all of the network learns", _trainable("all")),
     _variant(NOISE, "one", "one denoising step per chunk is random", _stochastic("one")),
     _variant(NOISE, "all", "every denoising step is random", _stochastic("all")),
+    _variant(NOISE, "spread", "every denoising step is random, and all bring what one brings", _spread_noise),
 )
 FACTORS = (*dict.fromkeys(variant.factor for variant in VARIANTS), CONTROL)
 CONTROL_SENTENCE = "GRPO's CPU time goes into more SFT instead; of its rounds the one with the best held-out success"

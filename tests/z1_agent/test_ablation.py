@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.z1_agent.test_recipe import MODULES, RECIPE
 from tests.z1_agent.tiny_training import tiny
@@ -20,6 +21,7 @@ from z1_agent.checkpoint import load_policy
 from z1_agent.cli import main
 from z1_agent.commands.ablate import Ablate
 from z1_agent.comparison import Curve, Found, difference, reach_rows, read_runs, share_to_reach
+from z1_agent.flow import transition
 from z1_agent.jobs import ControlJob, TrainJob
 from z1_agent.manifest import Manifest, open_manifest, read_manifest
 from z1_agent.presets import TrainConfig, cpu
@@ -51,7 +53,7 @@ def test_a_variant_changes_its_factor_alone(variant: Any) -> None:
         "reward": {"grpo.reward"},
         "baseline": {"grpo.baseline"},
         "trainable": {"grpo.trainable"},
-        "denoising": {"sde.stochastic"},
+        "denoising": {"sde.stochastic", "sde.noise"},
     }
     for default in (cpu("OpenDrawer"), tiny(TASK, num_iterations=3, group_size=4)):
         before, after = (flat_settings(dataclasses.asdict(config)) for config in (default, variant.change(default)))
@@ -61,8 +63,8 @@ def test_a_variant_changes_its_factor_alone(variant: Any) -> None:
 def test_the_default_is_trained_once() -> None:
     default = cpu("OpenDrawer")
     names = set(variants_of(default, FACTORS))
-    # Of each factor one value is the default's own: 17 variants, 6 factors.
-    assert len(names) == 1 + 17 - 6
+    # Of each factor one value is the default's own: 18 variants, 6 factors.
+    assert len(names) == 1 + 18 - 6
     assert names & {"trunk", "linear", "decay", "running", "joint", "one"} == set()
     assert variants_of(default, [CONTROL]) == {DEFAULT: default}
     with pytest.raises(ValueError, match="unknown factor 'speed'; choose among branching, schedule, reward"):
@@ -75,6 +77,17 @@ def test_the_default_is_trained_once() -> None:
     assert not {"linear", "flat"} & variants_of(flat, FACTORS).keys()
 
 
+def test_spread_noise_brings_as_much_variance_as_one_random_step() -> None:
+    wanted = variants_of(cpu("OpenDrawer"), ["denoising"])
+    still = torch.zeros(4, 1, 1)
+    one, spread = (
+        transition(wanted[name].sde, still, still, torch.arange(4))[1].flatten() for name in (DEFAULT, "spread")
+    )
+    # One of four steps of std 1.20, 1.04, 0.60 and 0.35, drawn evenly, brings (1.44 + 1.08 + 0.36 + 0.12) / 4 = 0.75.
+    assert (one**2).mean().item() == pytest.approx(0.75)
+    assert (spread**2).sum().item() == pytest.approx(0.75)
+
+
 def is_not_wanted(*_given: Any, **_named: Any) -> None:
     pytest.fail("a variant is filmed")
 
@@ -82,13 +95,13 @@ def is_not_wanted(*_given: Any, **_named: Any) -> None:
 def test_variants_begin_with_the_default_s_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "film_policy", is_not_wanted)
     wanted = variants_of(tiny(TASK, num_iterations=3, group_size=4), ["branching", "denoising", CONTROL])
-    assert set(wanted) == {DEFAULT, "flat", "tree", "all"}
+    assert set(wanted) == {DEFAULT, "flat", "tree", "all", "spread"}
     configs = {name_of(TASK, name): config for name, config in wanted.items()}
     manifest = begin(tmp_path / "ablation", configs)
     jobs = ablation_jobs(manifest, configs, with_control=True, command=["z1", "ablate"], threads=1)
     kinds = [(type(job), job.path.name) for job in jobs]
     assert kinds[:2] == [(TrainJob, f"{TASK}-default-0"), (ControlJob, f"{TASK}-default-0.control.json")]
-    assert [job.is_ready for job in jobs] == [True, False, False, False, False]
+    assert [job.is_ready for job in jobs] == [True, False, False, False, False, False]
     for job in jobs:
         assert job.work() == 0
         assert job.is_done
@@ -96,7 +109,7 @@ def test_variants_begin_with_the_default_s_policy(tmp_path: Path, monkeypatch: p
     runs = {name: Run(manifest.run_path(name_of(TASK, name), 0)) for name in wanted}
     assert len({run.eval_sft.read_text() for run in runs.values()}) == 1
     stochastic = {name: load_policy(run.checkpoint).config.sde.stochastic for name, run in runs.items()}
-    assert stochastic == {DEFAULT: "one", "flat": "one", "tree": "one", "all": "all"}
+    assert stochastic == {DEFAULT: "one", "flat": "one", "tree": "one", "all": "all", "spread": "all"}
 
     # The default begun from its own SFT policy is the default, bit for bit.
     default = jobs[0]
@@ -114,7 +127,7 @@ def test_variants_begin_with_the_default_s_policy(tmp_path: Path, monkeypatch: p
     taken = ablation_jobs(
         other, configs, with_control=False, command=["z1", "ablate"], threads=1, sft_folder=manifest.path / "runs"
     )
-    assert [isinstance(job, TrainJob) and job.sft_folder is not None for job in taken] == [True, False, False, False]
+    assert [isinstance(job, TrainJob) and job.sft_folder is not None for job in taken] == [True, *[False] * 4]
     assert taken[0].work() == 0
     assert sft_commit(Run(taken[0].path)) == runs[DEFAULT].about()["commit"]
     assert Run(taken[0].path).eval_rl.read_text() == runs[DEFAULT].eval_rl.read_text()
