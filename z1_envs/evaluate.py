@@ -11,7 +11,7 @@ Reports from different protocols, backends or episodes are never compared: that 
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,10 +57,11 @@ class EvalProtocol:
     def __post_init__(self) -> None:
         from_1 = ("num_episodes", "horizon", "chunk_len", "num_runs", "image_px")
         for name, least in {**dict.fromkeys(from_1, 1), "seed": 0, "wait_steps": 0}.items():
-            if (value := getattr(self, name)) is not None:
+            value = getattr(self, name)
+            if value is not None or name not in ("horizon", "image_px"):
                 object.__setattr__(self, name, whole(name, value, least=least))
-        if self.scenes is not None and not self.scenes:
-            raise ValueError("scenes needs a pair of layout and style at least, or None")
+        if self.scenes is not None and not (isinstance(self.scenes, Sequence) and self.scenes):
+            raise ValueError(f"scenes must be pairs of layout and style, one at least, or None, got {self.scenes!r}")
 
     @property
     def hash(self) -> str:

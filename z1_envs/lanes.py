@@ -13,7 +13,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from z1_envs.branch import BranchVectorEnv
+from z1_envs.arguments import check_whole
+from z1_envs.branch import BranchVectorEnv, check_groups
 from z1_envs.lane_rows import Infos, Observation, gathered, stack_infos, stack_observations
 from z1_envs.snapshot import SnapshotError
 from z1_envs.worker import LaneDescription, LocalLane, WorkerLane
@@ -42,6 +43,7 @@ class LaneVectorEnv(BranchVectorEnv):
         where lanes differ in spaces or wrappers.
         """
         makers = _checked_makers(make_env, num_envs)
+        check_groups(len(makers), group_size)
         if num_envs not in (None, len(makers)):
             raise ValueError(f"got {len(makers)} callables for num_envs={num_envs} lanes")
         if workers not in (0, len(makers)):
@@ -169,7 +171,9 @@ class LaneVectorEnv(BranchVectorEnv):
 
 
 def _checked_makers(make_env: Any, num_envs: int | None) -> list[Callable[[], gym.Env]]:
-    """One callable per lane. Raises TypeError for anything else."""
+    """One callable per lane. Raises TypeError for anything else, and ValueError where there would be no lane."""
+    if num_envs is not None:
+        check_whole("num_envs", num_envs, least=1)
     is_series = isinstance(make_env, Sequence) and not isinstance(make_env, str)
     makers: list[Any] = list(make_env) if is_series else [make_env] * (num_envs or 1)
     for make in makers:
@@ -179,6 +183,8 @@ def _checked_makers(make_env: Any, num_envs: int | None) -> list[Callable[[], gy
                 f"each lane gets an env of its own from a callable such as `{wanted}`; got "
                 f"{repr(make) if isinstance(make, str) else type(make).__name__}"
             )
+    if not makers:
+        raise ValueError("got no callables to build lanes from; give one per lane")
     return makers
 
 

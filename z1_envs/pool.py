@@ -111,8 +111,8 @@ class PoolVectorEnv(BranchVectorEnv):
 
     def film(self, lane: int) -> Any:
         """A picture of `lane` as it is now, from an env that has `film()`, without a render_mode."""
-        self._require_reset()
-        return self._run("film", np.array([lane]), [()], [self._states[lane]])[0].result
+        index = self._lane_indices([lane])
+        return self._run("film", index, [()], [self._states[lane]])[0].result
 
     def close_extras(self) -> None:
         """Ends the workers."""
@@ -129,19 +129,20 @@ class PoolVectorEnv(BranchVectorEnv):
         observation = stack_observations(observations, self.single_observation_space)
         columns = stack_infos(list(infos))
         states = [_end(starts[k]) for k in index]
+        self._prepare(groups, starts)  # before anything moves: a Ctrl-C while scenes travel finds all as it was
         self._states = self._states or list(states)
         self._put_states(members, states)
-        self._prepare(groups)
         return (
             gathered(observation, index),
             {key: rows[index] for key, rows in columns.items()},
             [state.scene_id for state in states],
         )
 
-    def _prepare(self, groups: NDArray[np.int64]) -> None:
+    def _prepare(self, groups: NDArray[np.int64], starts: Sequence[Answer]) -> None:
         """Workers that run a group's lanes and do not hold its scene build it while the agent makes up its mind."""
         firsts = (groups * self.group_size).tolist()
-        self._pool.prepare([self._group_job("check", (), first, self._states[first]) for first in firsts], self._scenes)
+        jobs = [self._group_job("check", (), *one) for one in zip(firsts, map(_end, starts), strict=True)]
+        self._pool.prepare(jobs, self._scenes)
 
     def _starts_of(
         self, groups: NDArray[np.int64], seeds: list[int | None], options: dict[str, Any] | None

@@ -290,7 +290,7 @@ class SnapshotRestore(gym.Wrapper):
         before = (self._base.scene_id, self._states()) if last is not None else None
         try:
             observation, info = self.env.reset(seed=seed, options=options)
-        except (ValueError, TypeError, gym.error.Error):
+        except (ValueError, TypeError, SnapshotError, gym.error.Error):
             if before is not None and before[0] == self._base.scene_id:
                 # A wrapper has started anew: Gymnasium's TimeLimit counts from 0 before the env is asked.
                 self._put(before[1])

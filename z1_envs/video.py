@@ -85,8 +85,7 @@ def record_tree(
     check_branching(envs, "record_tree")
     if envs.group_size != envs.num_envs:
         raise ValueError(f"a tree is one group: build envs with group_size={envs.num_envs}, not {envs.group_size}")
-    if decision < 0:
-        raise ValueError(f"decision counts the trunk's decisions, from 0 on; got {decision}")
+    check_whole("decision", decision, least=0)
     filmed = Filmed.begin(envs, agent, seed=seed, chunk_len=chunk_len)
     with film_writer(path) as append:
         for stills in filmed.roll(np.arange(envs.num_envs) == 0, decision):
@@ -167,6 +166,8 @@ class Filmed:
 def film_writer(path: str | Path):
     """A function that appends an image [height, width, 3] to the film `path`, which appears once it is complete."""
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"a film goes to a file, and {path} is a directory; give a name in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.tmp.mp4")
     last: list[Image] = []

@@ -311,7 +311,7 @@ def _serve(connection: Connection, make_env: Callable[[], gym.Env]) -> None:
         connection.send((0, portable(error), None))
         return
     block: ObservationBlock | None = None
-    with contextlib.suppress(EOFError, ConnectionResetError):  # the parent is gone
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone
         while (request := connection.recv())[1] != "close":
             number, command, arguments = request
             try:

@@ -545,9 +545,21 @@ def test_lanes_are_built_by_callables(make_env: Any, words: str) -> None:
         LaneVectorEnv(make_env, num_envs=2)
 
 
+def never_built() -> gym.Env:
+    pytest.fail("an env is built before the numbers are checked")
+
+
 def test_construction_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="multiple of group_size, got 4 and 3"):
         FakeVectorEnv(4, 3)
+    with pytest.raises(ValueError, match="multiple of group_size, got 4 and 3"):
+        LaneVectorEnv(never_built, num_envs=4, group_size=3)
+    for num_envs in (0, 2.5):
+        bad: Any = num_envs
+        with pytest.raises(ValueError, match=f"num_envs must be a whole number of at least 1, got {num_envs}"):
+            LaneVectorEnv(never_built, num_envs=bad)
+    with pytest.raises(ValueError, match="got no callables to build lanes from"):
+        LaneVectorEnv([])
     with pytest.raises(ValueError, match="workers must be 0"):
         LaneVectorEnv(FakeEnv, num_envs=4, workers=2)
     with pytest.raises(ValueError, match=r"lane 1 has the stack.*built alike"):

@@ -176,6 +176,15 @@ def test_a_protocol_of_nothing_is_refused(name: str) -> None:
         protocol(**{name: 0})
 
 
+def test_none_stands_for_the_env_s_own_alone() -> None:
+    assert (protocol(horizon=None, image_px=None).horizon, protocol().image_px) == (None, None)
+    for name in ("num_episodes", "seed", "chunk_len", "num_runs", "wait_steps"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of at least [01], got None"):
+            protocol(**{name: None})
+    with pytest.raises(ValueError, match="scenes must be pairs of layout and style, one at least, or None, got 3"):
+        protocol(scenes=3)
+
+
 class Watched(FakeEnv):
     """Keeps every action that it is given, over all instances of a test."""
 

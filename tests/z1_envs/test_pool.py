@@ -327,6 +327,11 @@ def test_after_ctrl_c_every_lane_is_where_it_was(
         with pytest.raises(KeyboardInterrupt):
             pool.step(np.full((4, 3, 2), 0.3))
     assert moments(pool) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(pool._pool, "prepare", Interrupted(pool._pool.prepare))  # scenes travel while it is pressed
+        with pytest.raises(KeyboardInterrupt):
+            pool.reset(seed=[8, 43])
+    assert moments(pool) == before
     actions = np.full((4, 3, 2), 0.2)
     np.testing.assert_equal(pool.step(actions), calm.step(actions))  # the workers first answer what nobody awaits
     assert pool.worker_pids == pids

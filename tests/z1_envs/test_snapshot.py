@@ -171,8 +171,8 @@ def test_a_reset_that_is_refused_leaves_the_episode_as_it_was() -> None:
     for _ in range(3):
         env.step(still)
     before = env.snapshot()
-    for bad in ({"seed": -1}, {"options": {"colour": "red"}}):
-        with pytest.raises(ValueError, match=r"seed|option"):
+    for bad in ({"seed": -1}, {"options": {"colour": "red"}}, {"options": {"scene": b"no scene"}}):
+        with pytest.raises((ValueError, SnapshotError), match=r"seed|option|scene"):
             env.reset(**bad)
         assert first_difference(env.snapshot().states, before.states) is None
     assert [env.step(still)[3] for _ in range(2)] == [False, True]

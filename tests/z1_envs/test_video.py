@@ -14,6 +14,7 @@ from tests.z1_envs.fake_env import FakeEnv, FakeVectorEnv
 from z1_envs import opengl
 from z1_envs.evaluate import EvalProtocol, evaluate
 from z1_envs.gallery import film_episode
+from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.video import ALONE, FAILURE, FPS, SUCCESS, TRUNK, record_rollout, record_tree
 
 HORIZON = 12
@@ -144,8 +145,10 @@ def test_a_film_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_tree_is_one_group_and_a_trunk_has_a_length(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="build envs with group_size=4, not 2"):
         record_tree(FilmedEnv(4, 2), Script([0.0] * 4, [0.0] * 4), tmp_path / "x.mp4", seed=0, decision=1)
-    with pytest.raises(ValueError, match="from 0 on; got -1"):
-        record_tree(FilmedEnv(2, 2), Script([0.0] * 2, [0.0] * 2), tmp_path / "x.mp4", seed=0, decision=-1)
+    for decision in (-1, 2.5):
+        bad: Any = decision
+        with pytest.raises(ValueError, match=f"decision must be a whole number of at least 0, got {decision}"):
+            record_tree(FilmedEnv(2, 2), Script([0.0] * 2, [0.0] * 2), tmp_path / "x.mp4", seed=0, decision=bad)
     assert not list(tmp_path.iterdir())
 
 
@@ -195,6 +198,12 @@ def test_what_cannot_be_filmed_is_refused_as_evaluations_refuse_it(tmp_path: Pat
                 film_episode(envs, agent, seed=0)
     with pytest.raises(ValueError, match="chunk_len must be a whole number of at least 1, got 0"):
         record_rollout(FilmedEnv(2, 1), Wanderer(), tmp_path / "x.mp4", seed=0, chunk_len=0)
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path} is a directory; give a name in it"):
+        record_rollout(FilmedEnv(2, 1), Wanderer(), tmp_path, seed=0)
+    kitchen = KitchenVectorEnv("OpenDrawer", num_envs=2)
+    kitchen.reset(seed=0)
+    with pytest.raises(ValueError, match=r"lanes run from 0 to 1, got \[7\]"):
+        kitchen.film(7)
     assert not list(tmp_path.iterdir())
 
 

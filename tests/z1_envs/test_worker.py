@@ -4,6 +4,8 @@ import os
 import pickle
 import runpy
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing import active_children
@@ -65,6 +67,22 @@ class Moving(FakeEnv):
         super().reset(seed=seed)
         self.scene_id = f"moving-{self.np_random.integers(2**40)}"
         return self._observation(), self._info()
+
+
+class Slow(FakeEnv):
+    """Takes its time for a step; leaves a file where it is closed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def step(self, action: Any) -> Any:
+        (self.folder / "stepping").touch()
+        time.sleep(0.5)
+        return super().step(action)
+
+    def close(self) -> None:
+        (self.folder / "closed").touch()
 
 
 def limited_touchy() -> gym.Env:
@@ -310,3 +328,23 @@ def test_after_ctrl_c_every_lane_answers_what_it_is_asked(nothing_left: None) ->
         np.testing.assert_array_equal(got[0]["state"], want[0]["state"])
     finally:
         envs.close()
+
+
+def test_a_worker_whose_parent_dies_closes_its_env_without_a_traceback(tmp_path: Path) -> None:
+    code = (
+        "import functools, os, time\nfrom pathlib import Path\nimport numpy as np\n"
+        "from tests.z1_envs.test_worker import Slow\nfrom z1_envs.lanes import LaneVectorEnv\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "if __name__ == '__main__':\n    envs = LaneVectorEnv(functools.partial(Slow, folder), num_envs=1, workers=1)\n"
+        "    envs.reset(seed=0)\n    envs._lanes[0].send('step', np.zeros(2))\n"
+        "    while not (folder / 'stepping').exists():\n        time.sleep(0.01)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    root = Path(__file__).parents[2]
+    # It reads until the worker, which has the same stderr, has ended too.
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "closed").exists()

@@ -1,4 +1,4 @@
-"""Plates, bowls and pans: a square floor and eight slanted walls round it, all of `NUM_GEOMS` geoms.
+"""Plates, bowls and pans: a square floor and eight slanted walls round it, and one more geom: all have ten.
 
     add_container(world, "container", CONTAINERS["white bowl"])                     # a free body
     add_fixed_container(world, "source", CONTAINERS["red plate"], (0.3, 0, 0.91))   # part of the world
@@ -17,7 +17,6 @@ from z1_envs.kitchen.objects import DECOR
 from z1_envs.kitchen.shapes import GEOM, JOINT, OBJECT, RGBA, STATIC, Collision, Point, marker
 
 NUM_WALLS = 8
-NUM_GEOMS = NUM_WALLS + 2
 _FLOOR_SHARE, _WALLS_SHARE = 0.6, 0.35  # of the mass; the rest is the handle's or the disc's
 _HALF_WALL = 0.002  # half the thickness of the walls
 

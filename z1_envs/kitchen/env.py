@@ -259,8 +259,9 @@ class KitchenVectorEnv(BranchVectorEnv):
         return None if self.render_mode is None else tuple(self.film(lane) for lane in range(self.num_envs))
 
     def film(self, lane: int) -> NDArray[np.uint8]:
-        """A picture of `lane` for people, uint8 [360, 480, 3]. Raises ResetNeeded before the first reset."""
-        self._require_reset()
+        """A picture of `lane` for people, uint8 [360, 480, 3]. Raises ValueError where there is no such lane, and
+        ResetNeeded before the first reset."""
+        self._lane_indices([lane])
         return self._sim.film(lane)
 
     def close_extras(self) -> None:

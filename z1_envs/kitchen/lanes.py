@@ -10,6 +10,7 @@ and the machine's latch in its userdata. Copying a row copies the lane.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +38,7 @@ from z1_envs.layout import SCENE, STATE
 from z1_envs.processes import num_cores
 from z1_envs.tasks import get_task
 
-_MAX_REDRAWS = 20  # of a start; hardly any is won at once
+_MAX_DRAWS = 20  # of a start; hardly any is won at once
 _MAX_SPEED = 1e3  # [m/s, rad/s] of any joint: far beyond what happens in a kitchen, far below overflow
 
 
@@ -120,16 +121,16 @@ class KitchenLanes:
         leaders = lanes[::copies]
         scenes = [make_scene(self.task.name, seed, 0, self.options) for seed in seeds]
         self.load(leaders, scenes)
-        for redraw in range(1, _MAX_REDRAWS):
+        for redraw in itertools.count(1):
             done = np.flatnonzero(self.status(leaders).success)
             if len(done) == 0:
                 break
+            if redraw == _MAX_DRAWS:
+                raise RuntimeError(f"{self.task.name}: no start without success in {_MAX_DRAWS} draws")
             self.num_redraws += len(done)
             for g in done.tolist():
                 scenes[g] = make_scene(self.task.name, seeds[g], redraw, self.options)
             self.load(leaders[done], [scenes[g] for g in done.tolist()])
-        else:
-            raise RuntimeError(f"{self.task.name}: no start without success in {_MAX_REDRAWS} draws")
         self.load(lanes, [scene for scene in scenes for _ in range(copies)])
 
     def geometry(self, lanes: LaneIndex) -> Geometry:

@@ -3,7 +3,7 @@
     select("train", "sink_food")          # kinds of food that may be washed, without the held-out ones
     add_object(world, KINDS["apple"])     # the free body `object`
 
-Every kind has exactly `NUM_GEOMS` geoms and every mug `NUM_MUG_GEOMS`, so that scenes with different kinds have
+Every kind has exactly three geoms and every mug four, so that scenes with different kinds have
 models of equal sizes and can share one block of state rows. Lengths in [m], masses in [kg]; z is up, the origin is
 the centre of the bounding box (of a mug: the body's axis, half way up).
 """
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from z1_envs.kitchen.fixtures.fixture import DOWN
 from z1_envs.kitchen.shapes import GEOM, JOINT, OBJECT, RGBA, marker
 
-NUM_GEOMS, NUM_MUG_GEOMS = 3, 4
 # Touches nothing; not (0, 0), for MuJoCo's collision trees hold all geoms with any bit and must be of equal sizes.
 DECOR = (16, 0)
 # The centre of mass lies this share of the half height below the centre and under the middle of the first shape: so
