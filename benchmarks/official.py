@@ -14,7 +14,6 @@ import functools
 import json
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 
 import z1_envs  # noqa: F401 (registers the envs)
 from z1_envs.layout import ACTION, CAMERAS
+from z1_envs.processes import machine
 from z1_envs.robocasa import compat, preflight
 from z1_envs.robocasa.env import RoboCasaEnv
 from z1_envs.robocasa.official import choose_fixture
@@ -168,7 +168,7 @@ def main() -> None:
         if len(rows) == 1:
             print(f"| task | {' | '.join(row)} |\n{'|---' * (len(row) + 1)}|")
         print(f"| {task} | " + " | ".join(f"{value:.3g}" for value in row.values()) + " |", flush=True)
-    about = f"mujoco {mujoco.__version__}, numpy {np.__version__}, {platform.machine()}, {os.cpu_count()} cores"
+    about = f"mujoco {mujoco.__version__}, numpy {np.__version__}, {machine()}"
     print(about)
     if options.json:
         options.json.write_text(json.dumps({"about": about, "rows": rows}, indent=1), encoding="utf-8")

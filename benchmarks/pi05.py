@@ -30,11 +30,11 @@ from z1_agent.openpi_names import openpi_dtype
 from z1_agent.pi05 import Pi05, pi05, pi05_nano
 from z1_agent.policy import Pi05Policy, PolicyConfig
 from z1_agent.prefix import Prefix
-from z1_agent.run import machine
 from z1_agent.sampler import Graphs, walk
 from z1_agent.tokenizer import NanoTokenizer
 from z1_agent.trainable import GROUPS, select
 from z1_envs.layout import CAMERAS
+from z1_envs.processes import machine
 
 SCENE_WIDTH = 38  # of the task OpenDrawer
 FOLLOWERS = 8

@@ -8,7 +8,6 @@ LP_NUM_THREADS=0 keeps Mesa's software renderer on one core; it is ignored by a 
 import argparse
 import json
 import os
-import platform
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from z1_envs.kitchen.env import KitchenVectorEnv
-from z1_envs.processes import num_cores
+from z1_envs.processes import machine
 from z1_envs.tasks import TASKS, get_task
 
 NUM_LANES, NUM_ROUNDS = 8, 6
@@ -51,8 +50,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
     backend = os.environ.get("MUJOCO_GL") or "default"
-    machine = f"{platform.machine()}, {num_cores()} cores, MuJoCo {version('mujoco')}, OpenGL {backend}"
-    print(f"Three cameras per lane on {machine}")
+    about = f"{machine()}, MuJoCo {version('mujoco')}, OpenGL {backend}"
+    print(f"Three cameras per lane on {about}")
     heads = "".join(f"{f'{px} px, ms':>12}{'/ step':>8}" for px in SIZES)
     print(f"{'task':24}{'step, ms':>10}{heads}")
     results = {}
@@ -61,7 +60,7 @@ def main() -> None:
         cells = "".join(f"{found[f'{px} px']:12.2f}{found[f'{px} px'] / found['step']:8.1f}" for px in SIZES)
         print(f"{task:24}{found['step']:10.2f}{cells}", flush=True)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine, "milliseconds": results}, indent=1))
+        arguments.json.write_text(json.dumps({"machine": about, "milliseconds": results}, indent=1))
 
 
 if __name__ == "__main__":

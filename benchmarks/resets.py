@@ -8,7 +8,6 @@ set: after a tenth of the resets, when all caches are full, and after all of the
 
 import argparse
 import json
-import platform
 import resource
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ import mujoco
 import numpy as np
 
 from z1_envs.kitchen.env import KitchenVectorEnv
-from z1_envs.processes import num_cores
+from z1_envs.processes import machine
 from z1_envs.tasks import TASKS, get_task
 
 GROUP_SIZE = 8
@@ -61,8 +60,8 @@ def main() -> None:
     parser.add_argument("--resets", type=int, default=2000, help="per task")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
-    machine = f"{platform.machine()}, {num_cores()} cores, MuJoCo {mujoco.__version__}"
-    print(f"{arguments.resets} resets per task on {machine}; wanted at most {WANTED_MS} ms and {WANTED_MB} MB")
+    about = f"{machine()}, MuJoCo {mujoco.__version__}"
+    print(f"{arguments.resets} resets per task on {about}; wanted at most {WANTED_MS} ms and {WANTED_MB} MB")
     results = {}
     for task in (get_task(name).name for name in arguments.tasks):
         results[task] = measure(task, arguments.resets)
@@ -70,7 +69,7 @@ def main() -> None:
             print(f"{'task':24}" + "".join(f"{name:>20}" for name in results[task]))
         print(f"{task:24}" + "".join(f"{number:20.1f}" for number in results[task].values()), flush=True)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine, "tasks": results}, indent=1))
+        arguments.json.write_text(json.dumps({"machine": about, "tasks": results}, indent=1))
 
 
 if __name__ == "__main__":

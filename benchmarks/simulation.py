@@ -11,7 +11,6 @@ RoboCasa does at best on two virtual cores, 45 steps/s (v0.2, measured elsewhere
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.kitchen.scene import NUM_SUBSTEPS
-from z1_envs.processes import num_cores
+from z1_envs.processes import machine
 from z1_envs.tasks import TASKS, get_task
 
 NUM_LANES, NUM_STEPS, BLOCK = 64, 60, 5  # block: steps before the next runner's turn
@@ -134,8 +133,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), help="by default all 24")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
-    machine = f"{platform.machine()}, {num_cores()} cores, MuJoCo {mujoco.__version__}"
-    print(f"Control steps with {NUM_LANES} lanes on {machine}")
+    about = f"{machine()}, MuJoCo {mujoco.__version__}"
+    print(f"Control steps with {NUM_LANES} lanes on {about}")
     print(f"{'task':24}" + "".join(f"{name:>19}" for name in COLUMNS))
     results = {}
     for task in (get_task(name).name for name in arguments.tasks):
@@ -145,7 +144,7 @@ def main() -> None:
         print_row(title, {name: float(summary([found[name] for found in results.values()])) for name in COLUMNS})
     print(f"{'wanted':24}" + "".join(f"{wanted or '':>19}" for _, wanted in COLUMNS.values()))
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine, "tasks": results}, indent=1))
+        arguments.json.write_text(json.dumps({"machine": about, "tasks": results}, indent=1))
 
 
 def print_row(title: str, numbers: dict[str, float]) -> None:

@@ -7,7 +7,6 @@ Times per call, the median over many calls; the share of a control step says wha
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.expert import expert_actions
 from z1_envs.kitchen.scene import make_scene
-from z1_envs.processes import num_cores
+from z1_envs.processes import machine
 from z1_envs.snapshot import SnapshotRestore
 
 TASK, NUM_LANES, GROUP = "OpenDrawer", 64, 8
@@ -85,16 +84,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
-    machine = f"{platform.machine()}, {num_cores()} cores, MuJoCo {mujoco.__version__}"
+    about = f"{machine()}, MuJoCo {mujoco.__version__}"
     found = vector_env() | single_env()
     step = found["control step of a lane"]
-    print(f"{TASK}, {NUM_LANES} lanes in groups of {GROUP}, one thread, on {machine}")
+    print(f"{TASK}, {NUM_LANES} lanes in groups of {GROUP}, one thread, on {about}")
     print(f"{'':32}{'us':>10}{'steps':>9}{'wanted us':>11}")
     for name, seconds in found.items():
         wanted = f"{WANTED[name] * 1e6:11.0f}" if name in WANTED else ""
         print(f"{name:32}{seconds * 1e6:10.1f}{seconds / step:9.2f}{wanted}")
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine, "wanted": WANTED, "seconds": found}, indent=1))
+        arguments.json.write_text(json.dumps({"machine": about, "wanted": WANTED, "seconds": found}, indent=1))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Nothing is pickled: loading a checkpoint runs no code from it. A checkpoint that
 with what came, what was expected and what to do, never adapted.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -37,6 +36,7 @@ from z1_agent.siglip import VisionConfig
 from z1_agent.tensor_file import write_tensors
 from z1_agent.tokenizer import NanoTokenizer, PromptFormat, Tokenizer
 from z1_envs.layout import ACTION, SCENE, STATE, Layout
+from z1_envs.whole_files import sha256_of, write_synced
 
 FORMAT = 3  # 2 added camera map, prompt format, precision and the tokenizer's file; 3 the octaves of scene state
 KIND = "z1-policy"
@@ -85,8 +85,13 @@ class DataFormat:
 
 
 def save(path: Path, policy: Pi05Policy, *, task: str, backend: str, trainer: TrainerState | None = None) -> None:
-    """Write a checkpoint to the directory `path`; one that is there already is replaced once this one is complete."""
+    """Write a checkpoint to the directory `path`; one that is there already is replaced once this one is complete.
+
+    Raises CheckpointError where something else is there; then nothing is changed.
+    """
     path = Path(path)
+    if path.exists() and not _is_replaceable(path):
+        raise CheckpointError(f"{path} is there and is no checkpoint, which this one would replace; give another path")
     _finish_interrupted(path)
     aside = _sibling(path, ".tmp")
     shutil.rmtree(aside, ignore_errors=True)
@@ -98,14 +103,14 @@ def save(path: Path, policy: Pi05Policy, *, task: str, backend: str, trainer: Tr
         for name, content in tensors.items():
             write_tensors(aside / name, content)
         if policy.tokenizer.content is not None:
-            _write_synced(aside / TOKENIZER_FILE, policy.tokenizer.content)
+            write_synced(aside / TOKENIZER_FILE, policy.tokenizer.content)
         manifest = _describe(policy) | {
             "task": task,
             "backend": backend,
             "trainer": None if trainer is None else dict(trainer.values),
-            "files": {file.name: _sha256(file) for file in sorted(aside.iterdir())},
+            "files": {file.name: sha256_of(file) for file in sorted(aside.iterdir())},
         }
-        _write_synced(aside / MANIFEST_FILE, json.dumps(manifest, indent=1, allow_nan=False).encode())
+        write_synced(aside / MANIFEST_FILE, json.dumps(manifest, indent=1, allow_nan=False).encode())
         _swap(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -353,7 +358,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _check_file(file: Path, digest: str) -> None:
     if file.name not in (MODEL_FILE, TRAINER_FILE, TOKENIZER_FILE) or not file.is_file():
         raise CheckpointError(f"{file} is missing; copy the whole directory again or take another checkpoint")
-    came = _sha256(file)
+    came = sha256_of(file)
     if came != digest:
         raise CheckpointError(
             f"{file} has sha256 {came}, its manifest says {digest}: truncated or changed; copy the directory again"
@@ -367,16 +372,12 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file} is not a safetensors file: {error}; take another checkpoint") from error
 
 
-def _write_synced(file: Path, content: bytes) -> None:
-    with file.open("wb") as target:
-        target.write(content)
-        target.flush()
-        os.fsync(target.fileno())
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+def _is_replaceable(path: Path) -> bool:
+    """Whether `path` is an empty directory, or a checkpoint of this program, of whatever format."""
+    try:
+        return json.loads((path / MANIFEST_FILE).read_bytes())["kind"] == KIND
+    except (OSError, ValueError, KeyError, TypeError):
+        return path.is_dir() and not any(path.iterdir())
 
 
 def _swap(aside: Path, path: Path) -> None:

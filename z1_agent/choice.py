@@ -12,6 +12,7 @@ from z1_agent.recipe import Modules
 from z1_agent.schedules import LinearTrunk
 from z1_agent.signals import EarlyProgress, Signals
 from z1_agent.trainable import Trainable
+from z1_envs.arguments import check_at_least_0, check_positive, check_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class Thresholds:
     early gain or the number of demonstrations are at least so high; but where the policy sees pixels and success from
     privileged state is higher by joint_gap, and beyond chance, all of the network learns.
     worse_rate_share: of the learning rate, where early GRPO has made the policy worse beyond chance.
+
+    Raises ValueError for shares outside of [0, 1], for no learning rate at all, and for negative numbers.
     """
 
     shared_reach: float = 0.8
@@ -37,6 +40,14 @@ class Thresholds:
     expert_demos: int = 100
     joint_gap: float = 0.15
     worse_rate_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("shared_reach", "decay_groups", "expert_success", "expert_gain", "joint_gap", "worse_rate_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share and lies in [0, 1], got {getattr(self, name)}")
+        check_positive("worse_rate_share", self.worse_rate_share)
+        check_at_least_0("tree_approach", self.tree_approach)
+        check_whole("expert_demos", self.expert_demos, least=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,11 +18,12 @@ from z1_agent.pipeline import collect_demonstrations, new_policy, protocol, stre
 from z1_agent.policy import Pi05Policy
 from z1_agent.presets import TrainConfig
 from z1_agent.result import as_rate, paired_counts
-from z1_agent.run import Run, machine
+from z1_agent.run import Run
 from z1_agent.sft import SftProgress, train_sft
 from z1_agent.statistics import PairedCounts
 from z1_envs.evaluate import Report, compare, evaluate
-from z1_envs.lerobot import sha256_of
+from z1_envs.processes import machine
+from z1_envs.whole_files import sha256_of
 
 _FOREVER = 10**9  # rounds: the budget ends it
 

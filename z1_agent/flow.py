@@ -23,6 +23,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from z1_envs.arguments import check_choice, check_positive, check_whole
+
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(x [B, H, A], t [B], or [1] where all rows share it) → dx/dt [B, H, A]."""
 
@@ -50,12 +52,9 @@ class FlowSDE:
     stochastic: Literal["one", "all"] = "one"
 
     def __post_init__(self) -> None:
-        if self.num_steps < 2:
-            raise ValueError(f"num_steps is {self.num_steps}; a random first step needs at least 2")
-        if not 0 < self.noise < math.inf:
-            raise ValueError(f"noise is {self.noise}, give a finite one above 0: without it paths have no likelihood")
-        if self.stochastic not in ("one", "all"):
-            raise ValueError(f'stochastic is {self.stochastic!r}; choose "one" or "all"')
+        check_whole("num_steps", self.num_steps, least=2)  # a random first step needs another
+        check_positive("noise", self.noise)  # without it paths have no likelihood
+        check_choice("stochastic", self.stochastic, ("one", "all"))
 
 
 def time_grid(num_steps: int, device: torch.device | None = None) -> Tensor:

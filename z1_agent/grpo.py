@@ -57,6 +57,7 @@ from z1_agent.schedules import (
 )
 from z1_agent.trainable import Selection, Trainable, check_trainable, select
 from z1_agent.tree import RolloutTree
+from z1_envs.arguments import check_at_least_0, check_choice, check_positive, check_whole
 from z1_envs.branch import BranchVectorEnv
 
 Branching = Literal["flat", "trunk", "tree"]
@@ -117,10 +118,8 @@ class GrpoConfig:
         check_trainable(self.trainable)
         check_micro_batch_size(self.micro_batch_size)
         for name in ("num_iterations", "num_groups", "epochs", "minibatch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}; give a larger number")
-        if self.group_size < 2:
-            raise ValueError(f"group_size must be at least 2, got {self.group_size}: a group is compared")
+            check_whole(name, getattr(self, name), least=1)
+        check_whole("group_size", self.group_size, least=2)  # a group is compared
         for name in ("gamma", "final_rate_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
@@ -130,18 +129,15 @@ class GrpoConfig:
             ("reward", RewardName),
             ("baseline", Baseline),
         ):
-            if getattr(self, name) not in get_args(choices):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}")
+            check_choice(name, getattr(self, name), get_args(choices))
         if self.branching == "tree":
             check_halves(self.group_size)
         if not 0 < self.clip < 1:
             raise ValueError(f"clip must lie in (0, 1), got {self.clip}")
         for name in ("learning_rate", "vlm_rate_share", "grad_clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+            check_positive(name, getattr(self, name))
         for name in ("penalty", "weight_decay", "prefix_memory_gib"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+            check_at_least_0(name, getattr(self, name))
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
 
@@ -202,8 +198,10 @@ def train_grpo(
     go on. The randomness of an iteration depends on `seed` and its number alone, so a resumed run continues
     bit for bit.
 
-    Raises DivergedError where a gradient is no longer finite, before any weight is not.
+    Raises ValueError where `envs` has other groups than `config`, and DivergedError where a gradient is no longer
+    finite, before any weight is not.
     """
+    _check_groups(envs, config)
     selected = select(policy, config.trainable, config.lora, seed=seed)
     policy.model.recompute_layers(config.recompute_layers)
     room = 0.0 if selected.moves_prefix else config.prefix_memory_gib * 2**30
@@ -281,6 +279,15 @@ def train_grpo(
         del tree  # before the next one grows: two at a time would double the memory
         if not on_iteration(log, lambda at=iteration: _state(policy, optimizer, average, at)):
             return
+
+
+def _check_groups(envs: BranchVectorEnv, config: GrpoConfig) -> None:
+    if (envs.num_groups, envs.group_size) != (config.num_groups, config.group_size):
+        raise ValueError(
+            f"envs has {envs.num_groups} groups of {envs.group_size}, config wants {config.num_groups} of "
+            f"{config.group_size}; make envs with num_envs={config.num_groups * config.group_size}, "
+            f"group_size={config.group_size}"
+        )
 
 
 def decision_weights(tree: RolloutTree, advantages: FloatArray, baseline: Baseline) -> tuple[FloatArray, FloatArray]:

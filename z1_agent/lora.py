@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from z1_agent.pi05 import Pi05
 from z1_agent.precision import Linear
+from z1_envs.arguments import check_positive, check_whole
 
 TARGETS = ("q", "k", "v", "out", "gate", "up", "down", "modulation")
 PARTS = ("expert", "vlm", "vision")
@@ -34,10 +35,8 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(self.targets))  # JSON brings lists
-        if self.rank < 1:
-            raise ValueError(f"rank must be at least 1, got {self.rank}")
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be above 0, got {self.alpha}")
+        check_whole("rank", self.rank, least=1)
+        check_positive("alpha", self.alpha)
         unknown = [target for target in self.targets if target not in TARGETS]
         if unknown or not self.targets:
             raise ValueError(f"targets is {self.targets}; choose among {', '.join(TARGETS)}")

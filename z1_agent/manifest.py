@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from z1_agent.presets import TrainConfig, load_config
-from z1_agent.run import LOCK_FILE, Run, RunError, differences, machine, origin, write_text
+from z1_agent.run import LOCK_FILE, Run, RunError, differences, origin, write_text
 from z1_agent.tables import Figure, Part, markdown, page
+from z1_envs.processes import machine
 
 _FILE = "manifest.json"
 

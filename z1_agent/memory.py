@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from z1_envs.arguments import check_whole
+
 
 def micro_batches(count: int, size: int | None) -> list[slice]:
     """`count` rows in as few parts as have at most `size` rows each, none much smaller than the others; None: one part.
@@ -19,9 +21,9 @@ def micro_batches(count: int, size: int | None) -> list[slice]:
 
 
 def check_micro_batch_size(size: int | None) -> None:
-    """Raises ValueError where `size` is below 1; None stands for no limit."""
-    if size is not None and size < 1:
-        raise ValueError(f"micro_batch_size must be at least 1, or None for no limit, got {size}")
+    """Raises ValueError where `size` is no whole number of at least 1; None stands for no limit."""
+    if size is not None:
+        check_whole("micro_batch_size", size, least=1)
 
 
 def run_layer(recompute: bool, layer: nn.Module, *inputs: Any) -> Any:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from tyro.conf import Suppress, arg
 
@@ -15,6 +15,7 @@ from z1_agent.pi05 import NANO_PATCH
 from z1_agent.precision import ComputeDtype, as_dtype
 from z1_agent.schedules import LinearTrunk
 from z1_agent.sft import SftConfig, SupervisedConfig
+from z1_envs.arguments import check_choice, check_whole
 from z1_envs.canvas import MAX_PX, MIN_PX
 from z1_envs.kitchen.spaces import ObsMode
 from z1_envs.robocasa.compat import check_installed
@@ -71,25 +72,26 @@ class TrainConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", get_task(self.task).name)
         as_dtype(self.compute_dtype)
-        counts = {
-            "horizon": self.horizon,
-            "validation_episodes": self.validation_episodes,
-            "eval_episodes": self.eval_episodes,
-            "checkpoint_every": self.checkpoint_every,
-        }
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}; give a larger number")
+        check_choice("obs", self.obs, get_args(ObsMode))
+        check_choice("backend", self.backend, get_args(Backend))
+        check_whole("seed", self.seed, least=0)
+        for name in (
+            "horizon",
+            "chunk_len",
+            "executed_len",
+            "validation_episodes",
+            "eval_episodes",
+            "checkpoint_every",
+        ):
+            check_whole(name, getattr(self, name), least=1)
         if self.obs == "pixels" and not MIN_PX <= self.image_px <= MAX_PX:
             raise ValueError(f"image_px must lie in {MIN_PX}..{MAX_PX}, got {self.image_px}")
         if self.obs == "pixels" and self.policy is None and self.image_px % NANO_PATCH:
             raise ValueError(
                 f"image_px must be a multiple of {NANO_PATCH}, the side of the network's patches, got {self.image_px}"
             )
-        if not 1 <= self.executed_len <= self.chunk_len:
+        if self.executed_len > self.chunk_len:
             raise ValueError(f"executed_len must lie in 1..{self.chunk_len} (chunk_len), got {self.executed_len}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
 
 
 # Where something is carried, or a door's handle is pulled, sampling at 1.2 succeeds half as often as the policy does
@@ -261,13 +263,11 @@ class FineTuneConfig:
         if self.task is not None:
             object.__setattr__(self, "task", get_task(self.task).name)
         for name in ("chunk_len", "executed_len", "denoising_steps", "validation_steps"):
-            count = getattr(self, name)
-            if count is not None and count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}; give a larger number")
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), least=1)
         if not 0 <= self.held_out <= 0.5:
             raise ValueError(f"held_out is a share of the episodes and lies in [0, 0.5], got {self.held_out}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        check_whole("seed", self.seed, least=0)
         if self.policy is None and (self.tokenizer, self.statistics) not in ((None, None), (None, "data")):
             raise ValueError("tokenizer and statistics belong to a given policy: add --policy, or leave them out")
 

@@ -28,7 +28,8 @@ from typing import Any
 
 from z1_agent.presets import FineTuneConfig, TrainConfig
 from z1_envs.kitchen.plans.plan import SCENE_VERSION
-from z1_envs.processes import num_cores
+from z1_envs.processes import machine
+from z1_envs.whole_files import write_synced
 
 # Stages, as they are called in the log and in the result.
 DEMONSTRATIONS, SFT, EVAL_SFT, RL, EVAL_RL = STAGES = ("demonstrations", "sft", "eval_sft", "rl", "eval_rl")
@@ -179,10 +180,7 @@ def check_out(path: Path, *, resume: bool) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replaces `path` by `text`; whoever reads it sees the old or the new, never a half."""
     aside = path.with_name(path.name + ".tmp")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    write_synced(aside, text.encode())
     os.replace(aside, path)
 
 
@@ -190,14 +188,6 @@ def origin() -> dict[str, Any]:
     """Which program this is: `commit` (None outside of a checkout), `versions`, and the kitchen's `scene_version`."""
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
     return {"commit": _commit(), "versions": versions, "scene_version": SCENE_VERSION}
-
-
-def machine() -> str:
-    """Which processor, and how many cores of it this process may use: CPU time of another one is another time."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"{named or platform.processor() or platform.machine()}, {num_cores()} cores"
 
 
 def _commit() -> str | None:

@@ -20,6 +20,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from z1_envs.arguments import check_whole
+
 
 @dataclass(frozen=True)
 class BranchPlan:
@@ -167,15 +169,14 @@ class LinearTrunk:
 
     It reaches 0 after `until` of the training's iterations, a share in (0, 1].
 
-    Raises ValueError where `start` is negative or `until` lies elsewhere.
+    Raises ValueError where `start` is no whole number of at least 0, or `until` lies elsewhere.
     """
 
     start: int = 15
     until: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.start < 0:
-            raise ValueError(f"start must not be negative, got {self.start}: it counts decisions")
+        check_whole("start", self.start, least=0)
         if not 0 < self.until <= 1:
             raise ValueError(f"until must lie in (0, 1], got {self.until}: it is a share of the training")
 

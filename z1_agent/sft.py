@@ -22,6 +22,7 @@ from z1_agent.memory import check_micro_batch_size
 from z1_agent.observation import take
 from z1_agent.policy import Pi05Policy
 from z1_agent.trainable import Trainable, check_trainable, select
+from z1_envs.arguments import check_at_least_0, check_positive, check_whole
 from z1_envs.demos import Demonstrations
 
 
@@ -55,13 +56,10 @@ class SupervisedConfig:
         check_trainable(self.trainable)
         check_micro_batch_size(self.micro_batch_size)
         for name in ("batch_size", "warmup_steps", "steps_per_round", "patience", "max_rounds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}; give a larger number")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
+            check_whole(name, getattr(self, name), least=1)
+        check_at_least_0("weight_decay", self.weight_decay)
         for name in ("learning_rate", "grad_clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+            check_positive(name, getattr(self, name))
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
 
@@ -82,10 +80,8 @@ class SftConfig(SupervisedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_demos < 1:
-            raise ValueError(f"num_demos must be at least 1, got {self.num_demos}; give a larger number")
-        if not self.demo_noise >= 0:
-            raise ValueError(f"demo_noise must not be negative, got {self.demo_noise}")
+        check_whole("num_demos", self.num_demos, least=1)
+        check_at_least_0("demo_noise", self.demo_noise)
 
 
 @dataclass

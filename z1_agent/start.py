@@ -29,6 +29,7 @@ from z1_agent.tokenizer import NanoTokenizer, PromptFormat
 from z1_agent.trainable import learns_whole
 from z1_envs.demos import Demonstrations, DemosError
 from z1_envs.layout import CAMERAS, SCENE
+from z1_envs.whole_files import sha256_of
 
 _PUBLISHED_STEPS, _PUBLISHED_EXECUTED = 10, 10  # denoising steps; chunk steps carried out before the next decision
 _PUBLISHED_RATE = 5e-6  # of GRPO, in the Z-1 paper, for 3.3 B parameters
@@ -336,6 +337,5 @@ def _check_scene(config: FineTuneConfig, demos: Demonstrations) -> None:
 def _sha256(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_of(file)))
     return digest.hexdigest()

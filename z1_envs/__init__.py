@@ -12,7 +12,7 @@ Where things are:
     snapshot, conformance  exact snapshots of any env with all its wrappers, and the test for yours
     branch                 the branching vector env
     actions, lane_rows     what it accepts; what every lane returned last
-    arguments              numbers that users give, checked
+    arguments              what users give, checked
     lanes                  the same over any env
     worker, shared_memory  its lanes, in process or in worker processes; how observations come back from these
     pool                   the same over an env that is heavy: many lanes on few envs
@@ -31,6 +31,7 @@ Where things are:
     datasets               demonstrations on disk, whoever wrote them; `validate` says what is wrong with them
     episodes               what a dataset of recorded episodes offers
     robomimic, lerobot_v2  RoboCasa's own: v0.2's HDF5 files, v1.0's LeRobot folders
+    whole_files            files that are whole or not there, and their digest
     picture_room           where pictures lie once they are read
     dataset_check          the faults that are looked for
     opengl, canvas         which OpenGL backend MuJoCo can load here; drawing with it

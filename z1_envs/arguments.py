@@ -1,4 +1,8 @@
-"""Numbers that users give, checked at the door."""
+"""What users give, checked at the door."""
+
+import math
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +17,28 @@ def whole(name: str, number: object, *, least: int) -> int:
     """`number` as a Python int, which JSON knows, unlike NumPy's. Raises as `check_whole`."""
     check_whole(name, number, least=least)
     return int(number)  # pyright: ignore[reportArgumentType] (a whole number, as checked)
+
+
+def check_positive(name: str, number: Any) -> None:
+    """Raises ValueError, by `name`, where `number` is no finite number above 0."""
+    if not (_is_finite(number) and number > 0):
+        raise ValueError(f"{name} must be a finite number above 0, got {number!r}")
+
+
+def check_at_least_0(name: str, number: Any) -> None:
+    """Raises ValueError, by `name`, where `number` is no finite number of at least 0."""
+    if not (_is_finite(number) and number >= 0):
+        raise ValueError(f"{name} must be a finite number of at least 0, got {number!r}")
+
+
+def _is_finite(number: object) -> bool:
+    return isinstance(number, (int, float, np.number)) and math.isfinite(number)
+
+
+def check_choice(name: str, choice: object, choices: Collection[str]) -> None:
+    """Raises ValueError, by `name`, where `choice` is none of `choices`."""
+    if choice not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
 
 
 def check_render_mode(render_mode: object) -> None:

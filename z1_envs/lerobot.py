@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from z1_envs.demos import Demonstrations, DemosError
 from z1_envs.layout import ACTION, CAMERAS, SCENE, STATE, Layout
 from z1_envs.picture_room import room_for_pictures
+from z1_envs.whole_files import sha256_of
 
 VERSION, OURS = "v3.0", 1
 FPS = 20  # control steps per second
@@ -82,12 +83,6 @@ def names_of(layout: Layout) -> list[str]:
 def digest_of(files: dict[str, str]) -> str:
     """Of the names and SHA-256 of all files, those of `meta/z1.json` apart."""
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_header(folder: Path) -> Header:

@@ -36,9 +36,9 @@ from z1_envs.lerobot import (
     VIDEO_PATH,
     names_of,
     read_column,
-    sha256_of,
 )
 from z1_envs.lerobot_statistics import LEVELS, Statistics, picture_statistics, statistics
+from z1_envs.whole_files import sha256_of
 
 _ROBOT = "PandaOmron"
 _MB = 1_000_000

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from z1_envs.arguments import check_whole
+from z1_envs.arguments import check_positive, check_whole
 from z1_envs.branch import BranchVectorEnv, check_groups
 from z1_envs.lane_rows import Infos, Observation, gathered, stack_infos, stack_observations
 from z1_envs.pool_jobs import WorkerPool
@@ -62,8 +62,8 @@ class PoolVectorEnv(BranchVectorEnv):
         check_whole("num_workers", workers, least=1)
         check_whole("scenes_per_worker", scenes_per_worker, least=1)
         check_whole("remembered_starts", remembered_starts, least=0)
-        if worker_memory_gib is not None and not worker_memory_gib > 0:
-            raise ValueError(f"worker_memory_gib must be positive or None, got {worker_memory_gib}")
+        if worker_memory_gib is not None:
+            check_positive("worker_memory_gib", worker_memory_gib)
         self._num_workers = min(workers, num_envs)
         self._pool = WorkerPool(
             make_env,

@@ -1,4 +1,5 @@
-"""What every kind of worker process needs: one thread, errors that travel, a word on how it ended.
+"""What every kind of worker process needs: one thread, errors that travel, a word on how it ended; and how many cores
+of what there are.
 
 Workers are spawned, not forked (renderers and BLAS do not survive a fork), so a script that starts them needs
 `if __name__ == "__main__":`. They compute with one BLAS thread, for bits change with the number of threads.
@@ -7,11 +8,13 @@ Workers are spawned, not forked (renderers and BLAS do not survive a fork), so a
 import contextlib
 import os
 import pickle
+import platform
 import signal
 import traceback
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
@@ -74,3 +77,11 @@ def fate(process: BaseProcess) -> str:
 def num_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> str:
+    """Which processor, and how many cores of it this process may use: CPU time of another one is another time."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{named or platform.processor() or platform.machine()}, {num_cores()} cores"

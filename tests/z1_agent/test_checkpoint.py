@@ -101,7 +101,7 @@ def test_an_optimizer_of_other_parameters_is_refused(nano_policy, observation):
         checkpoint.restore_optimizer(make_optimizer(policy, 1e-3), policy, tensors)
 
 
-@pytest.mark.parametrize("failing", ["write_tensors", "_write_synced"])
+@pytest.mark.parametrize("failing", ["write_tensors", "write_synced"])
 def test_a_crash_while_saving_leaves_the_old_checkpoint(saved, nano_policy, monkeypatch, failing):
     policy, path = saved
 
@@ -119,6 +119,23 @@ def test_a_crash_while_saving_leaves_the_old_checkpoint(saved, nano_policy, monk
     save(path, newer, task="OpenDrawer", backend="kitchen")
     assert torch.equal(load_policy(path).model.action_in.weight, newer.model.action_in.weight)
     assert [entry.name for entry in path.parent.iterdir()] == ["run"]
+
+
+def test_what_is_no_checkpoint_is_not_replaced(tmp_path, nano_policy):
+    policy = nano_policy()
+    thesis, suite, empty = (tmp_path / name for name in ("thesis", "suite", "empty"))
+    for folder in (thesis, suite, empty):
+        folder.mkdir()
+    (thesis / "thesis.tex").write_text("years of work")
+    (suite / "manifest.json").write_text('{"kind": "suite"}')
+    for path in (thesis, suite, thesis / "thesis.tex"):
+        with pytest.raises(CheckpointError, match=f"{path.name} is there and is no checkpoint, .*; give another path"):
+            save(path, policy, task="OpenDrawer", backend="kitchen")
+    assert (thesis / "thesis.tex").read_text() == "years of work"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "suite", "thesis"]
+    save(empty, policy, task="OpenDrawer", backend="kitchen")
+    save(empty, policy, task="OpenDrawer", backend="kitchen")
+    assert load(empty).task == "OpenDrawer"
 
 
 def test_only_a_trainer_looks_at_the_trainer_s_state(saved):

@@ -311,7 +311,7 @@ def test_bad_data_are_refused_at_the_door(
     write_hdf5(broken, recorded)
     with_images = str(place / "pixels")
     cases = {
-        f"--data {place / 'states'} --batch-size 0": "batch_size must be at least 1, got 0",
+        f"--data {place / 'states'} --batch-size 0": "batch_size must be a whole number of at least 1, got 0",
         f"--data {empty}": "holds no episodes; give a dataset that is not empty",
         f"--data {tmp_path / 'none'}": "write a dataset with `z1 demos`, or name one of RoboCasa's",
         f"--data {order}": "the entries of action are ",
@@ -504,7 +504,7 @@ def test_policies_that_do_not_fit_a_training_are_refused(
         f"OpenDrawer --policy {place / 'public'}": "holds weights alone, without the statistics of this robot's data",
         f"OpenDrawer --policy={tmp_path / 'none'}": "there is nothing at ",
         "OpenDrawer --device cuda:7": "--device 'cuda:7' is not to be had here",
-        "OpenDrawer --grpo.trainable action_expert --grpo.micro-batch-size 0": "micro_batch_size must be at least 1",
+        "OpenDrawer --grpo.trainable action_expert --grpo.micro-batch-size 0": "micro_batch_size must be a whole",
     }
     for words, message in cases.items():
         assert message in refusal(["train", *words.split(), "--out", str(tmp_path / "run")], capsys), words

@@ -254,7 +254,7 @@ def test_indices_cover_all_steps_alike():
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="at least 2"):
         FlowSDE(num_steps=1)
-    with pytest.raises(ValueError, match='"one" or "all"'):
+    with pytest.raises(ValueError, match="stochastic must be one of one, all, got 'some'"):
         FlowSDE(stochastic="some")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="has 5 points, got 4"):
         flow.log_prob(
@@ -268,5 +268,5 @@ def test_bad_settings_are_refused():
 
 @pytest.mark.parametrize("noise", [0.0, -1.0, math.nan, math.inf])
 def test_paths_need_a_finite_noise(noise: float) -> None:
-    with pytest.raises(ValueError, match=rf"noise is {noise}, give a finite one above 0"):
+    with pytest.raises(ValueError, match=rf"noise must be a finite number above 0, got {noise}"):
         FlowSDE(noise=noise)

@@ -1,5 +1,6 @@
 """The GRPO loop: it learns, changes what it may, and resumes bit for bit."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -265,6 +266,14 @@ def test_a_tree_with_two_rates_resumes_bit_for_bit(nano_policy):
         train(nano_policy(executed_len=3), replace(config, vlm_rate_share=1.0), resume=state)
 
 
+def test_envs_of_other_groups_are_refused(nano_policy):
+    envs = LaneVectorEnv(Counted, num_envs=8, group_size=4)
+    with pytest.raises(
+        ValueError, match=r"has 2 groups of 4, config wants 4 of 4; make envs with num_envs=16, group_size=4"
+    ):
+        train_grpo(nano_policy(executed_len=3), envs, CONFIG, seed=3, on_iteration=lambda log, state: True)
+
+
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="branching must be one of flat, trunk, tree, got 'bush'"):
         GrpoConfig(branching="bush")  # pyright: ignore[reportArgumentType]
@@ -272,15 +281,21 @@ def test_bad_settings_are_refused():
         GrpoConfig(schedule="cosine")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"group_size must be 2, 4, 8, ..., got 6"):
         GrpoConfig(branching="tree", group_size=6)
-    with pytest.raises(ValueError, match=r"penalty must not be negative, got -0.1"):
+    with pytest.raises(ValueError, match=r"penalty must be a finite number of at least 0, got -0.1"):
         GrpoConfig(penalty=-0.1)
-    with pytest.raises(ValueError, match=r"vlm_rate_share must be above 0, got 0.0"):
+    with pytest.raises(ValueError, match=r"vlm_rate_share must be a finite number above 0, got 0.0"):
         GrpoConfig(vlm_rate_share=0.0)
+    with pytest.raises(ValueError, match=r"learning_rate must be a finite number above 0, got inf"):
+        GrpoConfig(learning_rate=math.inf)
+    with pytest.raises(ValueError, match=r"num_iterations must be a whole number of at least 1, got 2.5"):
+        GrpoConfig(num_iterations=2.5)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"start must be a whole number of at least 0, got 2.5"):
+        LinearTrunk(start=2.5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="no selection 'expert'; choose among action_expert, all"):
         GrpoConfig(trainable="expert")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="micro_batch_size must be at least 1"):
+    with pytest.raises(ValueError, match="micro_batch_size must be a whole number of at least 1"):
         GrpoConfig(micro_batch_size=0)
-    with pytest.raises(ValueError, match="prefix_memory_gib must not be negative"):
+    with pytest.raises(ValueError, match="prefix_memory_gib must be a finite number of at least 0"):
         GrpoConfig(prefix_memory_gib=-1.0)
     with pytest.raises(ValueError, match="ema_decay must lie in"):
         GrpoConfig(ema_decay=1.0)

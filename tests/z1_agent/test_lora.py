@@ -119,9 +119,9 @@ def test_adapters_are_drawn_from_their_seed_alone(nano_policy):
 
 
 def test_bad_configurations_are_refused(nano_policy):
-    with pytest.raises(ValueError, match="rank must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="rank must be a whole number of at least 1, got 0"):
         LoraConfig(rank=0)
-    with pytest.raises(ValueError, match="alpha must be above 0"):
+    with pytest.raises(ValueError, match="alpha must be a finite number above 0"):
         LoraConfig(alpha=float("nan"))
     with pytest.raises(ValueError, match="choose among q, k, v"):
         LoraConfig(targets=("query",))

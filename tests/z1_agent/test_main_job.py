@@ -1,57 +1,28 @@
-"""The benchmark of the main job: what it counts, and whose configuration its control takes."""
+"""The benchmark of the main job."""
 
-import dataclasses
 import importlib.util
-import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from z1_agent.presets import cpu, load_config, smoke
-
 ROOT = Path(__file__).parents[2]
 
-# Fails the first time, as if it were stopped, and ends the second.
-_FAKE_Z1 = """#!/bin/sh
-for word in "$@"; do [ "$last" = --out ] && out=$word; last=$word; done
-if [ -d "$out" ]; then echo {} > "$out/result.json"; else mkdir -p "$out"; exit 130; fi
-"""
 
-
-@pytest.fixture
-def main_job() -> ModuleType:
+def test_its_table_has_training_and_control_and_a_finished_run_is_not_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = importlib.util.spec_from_file_location("main_job", ROOT / "benchmarks" / "main_job.py")
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_cost_is_that_of_all_processes(
-    main_job: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = tmp_path / "bin" / "z1"
-    program.parent.mkdir()
-    program.write_text(_FAKE_Z1)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
-    run = tmp_path / "run"
-    with pytest.raises(SystemExit):
-        main_job.train("OpenDrawer", "smoke", 0, run)
-    cost = main_job.train("OpenDrawer", "smoke", 0, run)
-    assert main_job.train("OpenDrawer", "smoke", 0, run) == cost, "a finished run is not run again"
-    processes = json.loads((run / "process.json").read_text())
-    assert len(processes) == 2
-    assert cost["wall_minutes"] == sum(process["wall_minutes"] for process in processes)
-    assert cost["cpu_minutes"] == sum(process["cpu_minutes"] for process in processes)
-
-
-def test_a_configuration_comes_back_from_its_json() -> None:
-    for config in (cpu("OpenDrawer"), dataclasses.replace(smoke("CloseSingleDoor"), seed=3)):
-        values = json.loads(json.dumps(dataclasses.asdict(config)))
-        assert load_config(values) == config
-    values["grpo"]["keep"]["middle"] = 0.5
-    with pytest.raises(ValueError, match=r"unknown grpo\.keep\.middle; use the program version that wrote it"):
-        load_config(values)
+    main_job = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(main_job)
+    words = ["--task", "CloseDrawer", "--preset", "smoke", "--seeds", "1", "--out", str(tmp_path)]
+    assert main_job.main(words) == 0
+    first = capsys.readouterr().out
+    assert "CloseDrawer-1: done\nCloseDrawer-1.control.json: done\n" in first
+    rows = [line for line in first.splitlines() if line.startswith("| 1 | ")]
+    assert len(rows) == 1
+    assert "not run" not in rows[0]
+    assert main_job.main(words) == 0
+    assert "done" not in (second := capsys.readouterr().out)
+    assert rows[0] in second

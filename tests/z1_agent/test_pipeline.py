@@ -30,7 +30,7 @@ from z1_agent.grpo import GrpoConfig
 from z1_agent.pi05 import pi05_nano
 from z1_agent.pipeline import Training, stream_seed, train, warn_of_other_programs
 from z1_agent.policy import Pi05Policy
-from z1_agent.presets import PRESETS, FineTuneConfig, TrainConfig, check_episode, cpu, smoke
+from z1_agent.presets import PRESETS, FineTuneConfig, TrainConfig, check_episode, cpu, load_config, smoke
 from z1_agent.run import RL, SFT, STAGES, Run, RunError, open_run
 from z1_agent.schedules import LinearTrunk
 from z1_agent.sft import SftConfig
@@ -409,7 +409,7 @@ def test_streams_never_share_an_episode() -> None:
 
 
 def test_bad_counts_and_tasks_are_refused() -> None:
-    with pytest.raises(ValueError, match="eval_episodes must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="eval_episodes must be a whole number of at least 1, got 0"):
         dataclasses.replace(CONFIG, eval_episodes=0)
     with pytest.raises(ValueError, match="unknown task 'TurnOnStov': did you mean TurnOnStove"):
         cpu("TurnOnStov")
@@ -466,6 +466,29 @@ def test_a_setting_that_makes_no_sense_is_refused_with_what_came(make: Any, valu
     for name, value in values.items():
         with pytest.raises(ValueError, match=rf"{name} .*got .*{value}"):
             make(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("obs", "rgb", "obs must be one of state, pixels, got 'rgb'"),
+        ("backend", "robocsa", "backend must be one of kitchen, robocasa, got 'robocsa'"),
+        ("horizon", 1.5, "horizon must be a whole number of at least 1, got 1.5"),
+        ("seed", "1", "seed must be a whole number of at least 0, got '1'"),
+    ],
+)
+def test_a_training_of_nothing_that_exists_is_refused(name: str, value: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        dataclasses.replace(CONFIG, **{name: value})
+
+
+def test_a_configuration_comes_back_from_its_json() -> None:
+    for config in (cpu("OpenDrawer"), dataclasses.replace(smoke("CloseSingleDoor"), seed=3)):
+        values = json.loads(json.dumps(dataclasses.asdict(config)))
+        assert load_config(values) == config
+    values["grpo"]["keep"]["middle"] = 0.5
+    with pytest.raises(ValueError, match=r"unknown grpo\.keep\.middle; use the program version that wrote it"):
+        load_config(values)
 
 
 def test_images_must_fit_the_patches() -> None:

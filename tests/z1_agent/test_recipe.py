@@ -171,6 +171,10 @@ def test_the_rate_is_halved_where_early_training_did_harm() -> None:
 
 
 def test_thresholds_are_settings() -> None:
+    with pytest.raises(ValueError, match=r"shared_reach is a share and lies in \[0, 1\], got 80"):
+        Thresholds(shared_reach=80)
+    with pytest.raises(ValueError, match=r"worse_rate_share must be a finite number above 0, got 0\.0"):
+        Thresholds(worse_rate_share=0.0)
     rules = Thresholds(shared_reach=1.0, decay_groups=0.2)
     modules = choose(dataclasses.replace(SIGNALS, approach=approach(99, 5.0, 6.0)), cpu(TASK), rules).modules
     assert (modules.branching, modules.reward) == ("flat", "plain")
@@ -470,7 +474,7 @@ def test_diagnose_measures_chooses_and_writes(
     assert json.loads(before)["format"] == 2
     # The rules again, on what was measured then.
     monkeypatch.setattr(diagnose_command, "measure", None)
-    assert main([*words, "--resume", "--rules.shared-reach", "2"]) == 0
+    assert main([*words, "--resume", "--rules.tree-approach", "99"]) == 0
     again = parse_recipe(file.read_text(), file)
     assert (again.modules.branching, again.signals, again.origin) == ("flat", recipe.signals, recipe.origin)
     after = file.read_text()

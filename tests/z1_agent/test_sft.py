@@ -149,5 +149,5 @@ def test_micro_batches_and_recomputed_layers_change_only_memory(nano_policy):
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="no selection 'vlm'; choose among action_expert, all"):
         SftConfig(trainable="vlm")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="micro_batch_size must be at least 1, or None"):
+    with pytest.raises(ValueError, match="micro_batch_size must be a whole number of at least 1, got"):
         SftConfig(micro_batch_size=0)

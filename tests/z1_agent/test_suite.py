@@ -395,7 +395,7 @@ def test_two_suites_cannot_share_a_directory(tmp_path: Path) -> None:
         (["--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["--jobs", "0"], "--jobs must be at least 1, got 0"),
         (["--resume"], "there is no suite to resume in"),
-        (["--eval-episodes", "0"], "eval_episodes must be at least 1, got 0"),
+        (["--eval-episodes", "0"], "eval_episodes must be a whole number of at least 1, got 0"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(

@@ -402,7 +402,7 @@ def test_construction_says_what_is_wrong(build: Callable[..., PoolVectorEnv]) ->
     for name, value in (("num_workers", 0), ("scenes_per_worker", 0), ("remembered_starts", -1)):
         with pytest.raises(ValueError, match=f"{name} must be"):
             build(**{name: value})
-    with pytest.raises(ValueError, match="worker_memory_gib must be positive"):
+    with pytest.raises(ValueError, match="worker_memory_gib must be a finite number above 0"):
         build(worker_memory_gib=0.0)
     with pytest.raises(ValueError, match="multiple of group_size"):
         build(num_envs=3)
