@@ -72,13 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_overview())
         return 0
     try:
-        work = _parse(words).prepare(words)
-    except BrokenPipeError:  # whoever reads a help has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at the end
-        return 1
-    except (ValueError, *_REFUSALS) as error:
-        return _refuse(error)
-    try:
+        try:
+            work = _parse(words).prepare(words)
+        except BrokenPipeError:  # whoever reads a help has seen enough, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at the end
+            return 1
+        except ValueError as error:
+            return _refuse(error)
         return work()
     except _REFUSALS as error:
         return _refuse(error)

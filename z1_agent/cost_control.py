@@ -90,7 +90,8 @@ def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> d
     progress = train_sft(
         policy, demos, unending, seed=stream_seed(config.seed, "SFT"), validate=validate, on_round=on_round
     )
-    return {
+    held_out.close()
+    found = {
         "eval_rl_digest": _digest(run),
         "machine": machine(),
         "cpu_seconds": cpu_seconds() - start,
@@ -100,3 +101,5 @@ def more_sft(run: Run, config: TrainConfig, num_threads: int | None = None) -> d
         "last": judge(progress.average),
         "best": judge(progress.best),
     }
+    fresh.close()
+    return found

@@ -11,12 +11,11 @@ from rich.console import Console
 from z1_agent.console import Bar
 from z1_agent.presets import FineTuneConfig, TrainConfig
 from z1_agent.run import origin
-from z1_envs.datasets import read_demos, read_header, tasks_of
+from z1_envs.datasets import read_header, tasks_of
 from z1_envs.demos import Demonstrations, DemosError
 from z1_envs.kitchen.demos import collect_parts
 from z1_envs.kitchen.simulation import BACKEND
 from z1_envs.kitchen.spaces import ObsMode
-from z1_envs.lerobot import VECTORS
 from z1_envs.lerobot_writer import write_lerobot
 
 
@@ -123,23 +122,6 @@ def learned_on(config: FineTuneConfig) -> tuple[str, str]:
     assert config.task is not None
     assert config.data_backend is not None
     return config.task, config.data_backend
-
-
-def read_finite(config: FineTuneConfig) -> Demonstrations:
-    """The dataset of `config`. Raises DemosError where it is broken, or holds a number that is none."""
-    path = Path(config.data)
-    demos = read_demos(path, learned_on(config)[0])
-    vectors = {"action": demos.actions} | {key: demos.observation[key] for key in VECTORS if key in demos.observation}
-    for name, values in vectors.items():
-        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if len(bad):
-            episode = int(demos.episode[bad[0]])
-            step = int(bad[0] - np.searchsorted(demos.episode, episode))
-            raise DemosError(
-                f"{path}, episode {episode}, step {step}: {name} is {values[bad[0]].tolist()} ({len(bad)} such steps); "
-                f"leave that episode out"
-            )
-    return demos
 
 
 def split_episodes(demos: Demonstrations, share: float) -> tuple[Demonstrations, Demonstrations | None]:

@@ -6,6 +6,7 @@ and gone on with as a training is, bit for bit.
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from z1_agent import checkpoint
 from z1_agent.console import Bar
-from z1_agent.dataset import learned_on, read_finite, split_episodes
+from z1_agent.dataset import learned_on, split_episodes
 from z1_agent.device import place
 from z1_agent.observation import take
 from z1_agent.pipeline import Training, plot, stream_seed, warn_of_other_programs
@@ -25,6 +26,7 @@ from z1_agent.result import make_sft_result
 from z1_agent.run import DEMONSTRATIONS, SFT, write_text
 from z1_agent.sft import SftProgress, train_sft
 from z1_agent.start import begin_fine_tuning
+from z1_envs.datasets import read_demos
 from z1_envs.demos import Demonstrations
 
 
@@ -48,7 +50,7 @@ def read_material(config: FineTuneConfig, *, goes_on: bool = False) -> Material:
     Raises DemosError, PretrainedError, TokenizerError, CheckpointError or ValueError where they are broken or do not
     fit.
     """
-    demos = read_finite(config)
+    demos = read_demos(Path(config.data), learned_on(config)[0])
     learned, held_out = split_episodes(demos, config.held_out)
     if goes_on:
         return Material(None, learned, held_out)

@@ -61,7 +61,18 @@ class Run:
 
         Raises RunError where another one does.
         """
-        held = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        held = self._lock(os.O_RDWR | os.O_CREAT)
+        os.ftruncate(held, 0)
+        os.pwrite(held, f"{os.getpid()}\n".encode(), 0)
+        self._release = weakref.finalize(self, os.close, held)
+
+    def check_not_held(self) -> None:
+        """Raises RunError where another process trains here; writes nothing."""
+        if (self.path / LOCK_FILE).exists():
+            os.close(self._lock(os.O_RDONLY))
+
+    def _lock(self, flags: int) -> int:
+        held = os.open(self.path / LOCK_FILE, flags, 0o644)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -71,9 +82,7 @@ class Run:
                 f"the run in {self.path} is going on, in process {process}: wait for it or stop it, "
                 f"or give another --out"
             ) from None
-        os.ftruncate(held, 0)
-        os.pwrite(held, f"{os.getpid()}\n".encode(), 0)
-        self._release = weakref.finalize(self, os.close, held)
+        return held
 
     def let_go(self) -> None:
         """Others may train here again."""
@@ -172,7 +181,7 @@ def check_out(path: Path, *, resume: bool) -> None:
         raise RunError(f"there is no run to resume in {path} (no config.json); leave out --resume")
     if not resume and path.exists() and (not path.is_dir() or any(file.name != LOCK_FILE for file in path.iterdir())):
         if is_run:
-            Run(path).hold()  # tells whether somebody does
+            Run(path).check_not_held()
         going_on = "add --resume to go on with the run there, or " if is_run else ""
         raise RunError(f"{path} is in use: {going_on}give another --out")
 

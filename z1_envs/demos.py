@@ -24,7 +24,7 @@ class Demonstrations:
     wanted. episode: int [N], which episode a step is of. seeds: of each episode [E]; empty where nobody knows.
     attempts: episodes run to get them, failures included; simulated_steps: of all of these; 0 where nobody counted.
 
-    Raises DemosError where arrays are not of the same steps, or an action is not finite.
+    Raises DemosError where arrays are not of the same steps, or a number is not finite.
     """
 
     task: str
@@ -41,9 +41,16 @@ class Demonstrations:
         lengths |= {key: len(values) for key, values in self.observation.items()}
         if len(set(lengths.values())) > 1:
             raise DemosError(f"{self.task}: every step has an action and an observation, got {lengths} of them")
-        bad = np.flatnonzero(~np.isfinite(self.actions).all(axis=1))
-        if len(bad):
-            raise DemosError(f"{self.task}, step {bad[0]}: the action is {self.actions[bad[0]]}; leave out what broke")
+        vectors = {key: rows for key, rows in self.observation.items() if rows.ndim == 2 and rows.dtype.kind == "f"}
+        for name, rows in {"action": self.actions, **vectors}.items():
+            bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+            if len(bad):
+                episode = int(self.episode[bad[0]])
+                step = int(bad[0] - np.searchsorted(self.episode, episode))
+                raise DemosError(
+                    f"{self.task}, episode {episode}, step {step}: {name} is {rows[bad[0]].tolist()} ({len(bad)} such "
+                    f"steps); leave that episode out"
+                )
 
     @property
     def num_episodes(self) -> int:

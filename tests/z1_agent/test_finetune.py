@@ -501,6 +501,7 @@ def test_policies_that_do_not_fit_a_training_are_refused(
         f"OpenDrawer {given} --chunk-len 12": "predicts chunks of 10 actions, chunk_len is 12; add --chunk-len 10",
         f"OpenDrawer --policy {public_policy} --image-px 64": "reads images of 48 px, image_px is 64; add --image-px",
         f"OpenDrawer {given} --demos {place / 'states'}": "leave out --demos, or run z1 sft",
+        f"OpenDrawer {given} --sft.max-rounds 3": "without SFT: leave out it or --sft.max-rounds",
         f"OpenDrawer --policy {place / 'public'}": "holds weights alone, without the statistics of this robot's data",
         f"OpenDrawer --policy={tmp_path / 'none'}": "there is nothing at ",
         "OpenDrawer --device cuda:7": "--device 'cuda:7' is not to be had here",

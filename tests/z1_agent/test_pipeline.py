@@ -346,9 +346,11 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
         begin(tmp_path)
     with pytest.raises(RunError, match="no run to resume"):
         begin(tmp_path, resume=True)
-    begin(tmp_path / "run")
+    begin(tmp_path / "run").let_go()
+    (tmp_path / "run" / "lock").write_text("another process, which has ended")
     with pytest.raises(RunError, match="is in use: add --resume to go on"):
         begin(tmp_path / "run")
+    assert (tmp_path / "run" / "lock").read_text() == "another process, which has ended"
 
 
 def test_a_run_that_is_going_on_is_left_alone(tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ def test_swapping_two_lanes_is_a_gather(envs: BranchVectorEnv) -> None:
 SOURCES = st.lists(st.integers(0, 3), min_size=8, max_size=8).map(lambda x: np.array(x) + np.repeat([0, 4], 4))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(p=SOURCES, q=SOURCES, kind=st.sampled_from(sorted(BUILDERS)))
 def test_branching_twice_is_branching_once(p: np.ndarray, q: np.ndarray, kind: str) -> None:
     envs = BUILDERS[kind](8, 4)

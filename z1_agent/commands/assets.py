@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional, arg, subcommand
 
+from z1_agent.commands.at_the_door import make_directory
 from z1_agent.commands.work import Work, console
 from z1_envs.robocasa.assets import check_assets, check_place, is_stand_in, missing_packs, write_stand_in
 from z1_envs.robocasa.compat import assets_folder
@@ -31,6 +32,7 @@ class StandIn:
             check_place(self.folder)
         except FileExistsError as error:
             raise ValueError(str(error)) from error
+        make_directory(self.folder)
 
         def work() -> int:
             folder = write_stand_in(self.folder)

@@ -43,7 +43,7 @@ def make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"cannot write to {path}: {error.strerror}; give another --out") from error
+        raise ValueError(f"cannot write to {path}: {error.strerror}; give another place") from error
 
 
 def load_policy(path: Path) -> checkpoint.Checkpoint:

@@ -1,5 +1,6 @@
 """`z1 demos`: the expert's successes as a LeRobot dataset; and whether a dataset can be learned from."""
 
+import dataclasses
 import math
 import shlex
 from collections.abc import Sequence
@@ -52,8 +53,10 @@ class Demos:
         return self._collect(self.task, self.episodes, self.out, argv)
 
     def _report_on(self, path: Path) -> Work:
-        if (self.task, self.episodes, self.out) != (None, None, None):
-            raise ValueError("--check reports on a dataset that is there; leave out TASK, --episodes and --out")
+        asked = dataclasses.asdict(self)
+        given = [f.name for f in dataclasses.fields(self) if f.name != "check" and asked[f.name] != f.default]
+        if given:
+            raise ValueError(f"--check reports on a dataset that is there, and says all of it; leave out {given[0]}")
 
         def work() -> int:
             report = validate(path)

@@ -110,6 +110,8 @@ class Record:
     def _prepare_all(self) -> Work:
         if self.task is not None or self.checkpoint is not None:
             raise ValueError("--all films the scripted expert on all tasks: give it without a task and --checkpoint")
+        if (self.trunk_len, self.device) != (Record.trunk_len, Record.device):
+            raise ValueError("--all films no trees and asks no policy: leave out --trunk-len and --device")
         self._check_out("gallery.mp4", "gallery.jpg", "thumbnails")
 
         def work() -> int:

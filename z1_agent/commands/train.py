@@ -16,7 +16,7 @@ from z1_agent.commands.work import INTERRUPTED, Work, console
 from z1_agent.console import Stopped, StopRequest
 from z1_agent.dataset import with_dataset
 from z1_agent.pipeline import Training, train
-from z1_agent.presets import PRESETS, TrainConfig, check_episode
+from z1_agent.presets import TrainConfig, check_episode
 from z1_agent.recipe import with_recipe
 from z1_agent.report import paired_in_words
 from z1_agent.run import open_run
@@ -53,7 +53,7 @@ class Train:
             raise ValueError("--sft takes over SFT, --policy begins without one: leave out one of them")
         asked = dataclasses.replace(self.config, task=self.task, seed=self.seed)
         check_backend(asked)
-        self._check_num_demos()
+        self._check_sft_flags(argv)
         config = with_recipe(with_policy(with_dataset(asked)))
         check_episode(config)
         if config.obs == "pixels" and config.backend == "kitchen":
@@ -78,10 +78,14 @@ class Train:
 
         return work
 
-    def _check_num_demos(self) -> None:
-        own = PRESETS[self.preset](self.task, self.config.obs).sft.num_demos
-        if self.config.demos is not None and self.config.sft.num_demos != own:
+    def _check_sft_flags(self, argv: Sequence[str]) -> None:
+        """Raises ValueError where one of them would change nothing."""
+        given = {word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--sft.")}
+        if self.config.policy is not None and given:
+            raise ValueError(f"--policy begins with a trained policy, without SFT: leave out it or {min(given)}")
+        of_the_expert = given & {"--sft.num-demos", "--sft.demo-noise"}
+        if self.config.demos is not None and of_the_expert:
             raise ValueError(
-                f"--demos takes all episodes of the dataset, --sft.num-demos {self.config.sft.num_demos} of the "
-                "expert's: leave out one of them; `z1 demos --episodes` writes as many as you like"
+                f"--demos takes all episodes of the dataset, {min(of_the_expert)} is about the expert's: leave out one "
+                "of them; `z1 demos` writes as many as you like"
             )

@@ -118,7 +118,7 @@ def test_the_null_space_moves_the_elbow_and_not_the_gripper() -> None:
     assert (np.abs(lanes.physics.qpos[:, robot.ARM] - posture).max(axis=1) > 0.02).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_targets_never_lead_by_more_than_they_may(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -54,8 +54,13 @@ def test_an_episode_as_it_was_played_is_a_part_and_one_that_failed_is_counted() 
         one_episode("OpenDrawer", seen, [], info, seed=9)
     with pytest.raises(DemosError, match="seed 9 has 5 actions and 3 observations"):
         one_episode("OpenDrawer", seen, [actions[0]] * 5, info, seed=9)
-    with pytest.raises(DemosError, match=r"OpenDrawer, step 1: the action is \[nan"):
+    with pytest.raises(DemosError, match=r"OpenDrawer, episode 0, step 1: action is \[nan"):
         one_episode("OpenDrawer", seen, [actions[0], np.full(12, np.nan)], info, seed=9)
+    blown_up = [seen[0], {"state": np.full(16, np.inf, np.float32)}, seen[2]]
+    with pytest.raises(
+        DemosError, match=r"episode 0, step 1: state is \[inf.* \(1 such steps\); leave that episode out"
+    ):
+        one_episode("OpenDrawer", blown_up, actions, info, seed=9)
 
 
 def test_joined_parts_are_one_set_of_episodes() -> None:

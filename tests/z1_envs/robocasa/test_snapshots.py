@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -370,14 +369,3 @@ def written(node: ast.ClassDef) -> set[str]:
         targets += [part.target] if isinstance(part, (ast.AugAssign, ast.AnnAssign)) else []
     attributes = [inner for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Attribute)]
     return {inner.attr for inner in attributes if isinstance(inner.value, ast.Name) and inner.value.id == "self"}
-
-
-@pytest.mark.slow
-def test_saving_and_restoring_take_milliseconds(drawer: RoboCasaEnv) -> None:
-    drawer.reset(seed=0)
-    durations = []
-    for _ in range(30):
-        begin = time.process_time()
-        drawer.set_state(drawer.get_state())
-        durations.append(time.process_time() - begin)
-    assert np.median(durations) < 3e-3
