@@ -113,7 +113,7 @@ def modules_in_words(rows: Sequence[TaskRow]) -> str:
     """The modules that all tasks share, and whether recipes chose them."""
     words = {row.modules for row in rows}
     shared = f"All tasks have the same modules: {words.pop()}. " if len(words) == 1 else ""
-    chosen = [row for row in rows if row.recipe_digest is not None]
+    chosen = [row for row in rows if any(row.recipe_digests)]
     if not chosen:
         return f"{shared}No training follows a recipe."
     who = "Trainings follow" if len(chosen) == len(rows) else f"Trainings of {len(chosen)} of {len(rows)} tasks follow"

@@ -33,8 +33,8 @@ class TaskRow:
     over_more_sft: the same from the cost-matched control's best policy to GRPO's, over the seeds that have a control;
     None without any.
 
-    modules: of its trainings, in words. recipe_digest: of the recipe that chose them, None without one;
-    is_recipe_committed: whether that is the one which belongs to this program.
+    modules: of its trainings, in words. recipe_digests: of the recipe that chose those of each, None without one;
+    is_recipe_committed: whether it is for all of them the one which belongs to this program.
     p_value: McNemar's exact test on the episodes of all seeds together; p_holm: corrected over the tasks of the table.
     env_steps, cpu_seconds: mean per seed, over all stages. peak_memory_bytes: of the process that took most.
     """
@@ -42,7 +42,7 @@ class TaskRow:
     task: str
     category: str
     modules: str
-    recipe_digest: str | None
+    recipe_digests: tuple[str | None, ...]
     is_recipe_committed: bool
     seeds: tuple[int, ...]
     episodes: int
@@ -95,6 +95,8 @@ class Summary:
 @dataclass(frozen=True, kw_only=True)
 class _Finished:
     seed: int
+    recipe: str | None
+    recipe_digest: str | None
     counts: PairedCounts
     control: PairedCounts | None
     env_steps: int
@@ -153,13 +155,13 @@ def _average(
 
 
 def _row(task: str, config: TrainConfig, runs: Sequence[_Finished], p_value: float, p_holm: float) -> TaskRow:
-    controls = _controls(runs)
+    controls, committed = _controls(runs), _committed_digest(task)
     return TaskRow(
         task=task,
         category=TASKS[task].category,
         modules=Modules.of(config).in_words,
-        recipe_digest=config.recipe_digest,
-        is_recipe_committed=config.recipe == AUTO and config.recipe_digest == _committed_digest(task),
+        recipe_digests=tuple(run.recipe_digest for run in runs),
+        is_recipe_committed=all(run.recipe == AUTO and run.recipe_digest == committed for run in runs),
         seeds=tuple(run.seed for run in runs),
         episodes=min(run.counts.trials for run in runs),
         found=improvement_of_task([run.counts for run in runs]),
@@ -181,10 +183,12 @@ def _committed_digest(task: str) -> str | None:
 
 
 def _read(run: Run) -> _Finished:
-    result = json.loads(run.result.read_text(encoding="utf-8"))
+    result, config = json.loads(run.result.read_text(encoding="utf-8")), run.about()["config"]
     measured = cost_of(run.path)
     return _Finished(
         seed=result["seed"],
+        recipe=config["recipe"],
+        recipe_digest=config["recipe_digest"],
         counts=paired_counts(result["sft"], result["paired"]),
         control=control_counts(run),
         env_steps=sum(result["env_steps"].values()),

@@ -142,6 +142,7 @@ def result(task: str, seed: int, gained: int, lost: int, won: int) -> dict[str, 
 def finish(manifest: Manifest, task: str, seed: int, gained: int, lost: int, won: int) -> None:
     path = manifest.run_path(task, seed)
     path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps({"config": manifest.planned[task].config}))
     (path / "result.json").write_text(json.dumps(result(task, seed, gained, lost, won)))
 
 
@@ -270,12 +271,12 @@ def test_modules_that_all_tasks_share_are_said_once(tmp_path: Path) -> None:
     assert text.count(said) == page.count(said) == 1
     assert "| task | category | seeds |" in text
     assert text.count("trunk 4→0") == 1
-    found = [(row["modules"], row["recipe_digest"]) for row in rows]
-    assert found == [("trunk 4→0 by 50%, decay, AE", None)] * 2
+    found = [(row["modules"], row["recipe_digests"]) for row in rows]
+    assert found == [("trunk 4→0 by 50%, decay, AE", [None])] * 2
     # Recipes that agree are recipes nevertheless.
     text, rows, _ = table_of(tmp_path / "recipes", {"OpenDrawer": by_recipe(FLAT), "CloseDrawer": by_recipe(FLAT)})
     assert "the same modules: flat, plain, AE+VLM. Trainings follow recipes of their tasks" in text
-    assert [row["recipe_digest"] for row in rows] == ["0123456789ab"] * 2
+    assert [row["recipe_digests"] for row in rows] == [["0123456789ab"]] * 2
 
 
 def test_modules_that_differ_have_a_column(tmp_path: Path) -> None:
@@ -286,9 +287,9 @@ def test_modules_that_differ_have_a_column(tmp_path: Path) -> None:
     assert "| OpenDrawer | drawers | flat, plain, AE+VLM | 1* |" in text
     assert "| CloseDrawer | drawers | tree 6→0 by 50%, decay, AE | 1* |" in text
     assert '<td class="name">tree 6→0 by 50%, decay, AE</td>' in page
-    assert {row["task"]: row["recipe_digest"] for row in rows} == {
-        "OpenDrawer": "0123456789ab",
-        "CloseDrawer": "ba9876543210",
+    assert {row["task"]: row["recipe_digests"] for row in rows} == {
+        "OpenDrawer": ["0123456789ab"],
+        "CloseDrawer": ["ba9876543210"],
     }
     said = "Trainings follow recipes of their tasks, fixed before the final evaluation"
     assert said in text
@@ -307,6 +308,17 @@ def test_only_committed_recipes_are_called_so(tmp_path: Path, monkeypatch: pytes
     # One that was committed then, and has been made anew since.
     text = table_of(tmp_path / "old", {"OpenDrawer": first, "CloseDrawer": by_recipe(FLAT)})[0]
     assert "Trainings follow recipes of their tasks, fixed" in text
+    # Of two seeds one had another recipe, whatever the manifest says by now.
+    manifest = begin(
+        tmp_path / "mixed",
+        configs={"OpenDrawer": dataclasses.replace(CONFIGS["CloseDrawer"], task="OpenDrawer", **first)},
+    )
+    for seed in (0, 1):
+        finish(manifest, "OpenDrawer", seed, gained=30, lost=0, won=50)
+    about = manifest.run_path("OpenDrawer", 1) / "config.json"
+    about.write_text(about.read_text().replace(first["recipe_digest"], "0123456789ab"))
+    write_suite(manifest)
+    assert "Trainings follow recipes of their tasks, fixed" in (manifest.path / "results.md").read_text()
     monkeypatch.setattr(recipe_module, "COMMITTED", tmp_path)  # none is there any more
     assert "Trainings follow recipes of their tasks, fixed" in table_of(tmp_path / "gone", {"OpenDrawer": first})[0]
 
