@@ -33,10 +33,9 @@ from z1_agent.prefix import Prefix
 from z1_agent.sampler import Graphs, walk
 from z1_agent.tokenizer import NanoTokenizer
 from z1_agent.trainable import GROUPS, select
-from z1_envs.layout import CAMERAS
+from z1_envs.layout import CAMERAS, SCENE
 from z1_envs.processes import machine
 
-SCENE_WIDTH = 38  # of the task OpenDrawer
 FOLLOWERS = 8
 SEES = {"scene state (the default)": 0, "3 cameras of 64 px": 64, "3 cameras of 128 px": 128}  # [px]
 LIMIT_MS, LIMIT_CHUNKS = 7.1, 164.0  # one chunk; chunks/s in batches of 32: both of one H200, by arithmetic
@@ -88,7 +87,7 @@ def in_turn(ways: dict[str, Callable[[], Any]], repeats: int, device: str = "cpu
 
 def nano_policy(image_px: int) -> Pi05Policy:
     """As `z1 train` makes it, without the statistics: for three cameras of `image_px` [px], for scene state where 0."""
-    width = 0 if image_px else SCENE_WIDTH
+    width = 0 if image_px else SCENE.width
     normalizer = Normalizer(
         state_q01=-np.ones(16),
         state_q99=np.ones(16),
@@ -119,7 +118,7 @@ def observation(batch: int, image_px: int) -> dict[str, Any]:
     if image_px:
         shape = (batch, image_px, image_px, 3)
         return seen | {camera: rng.integers(0, 256, shape, dtype=np.uint8) for camera in CAMERAS}
-    return seen | {"scene": rng.normal(size=(batch, SCENE_WIDTH)).astype(np.float32)}
+    return seen | {"scene": rng.normal(size=(batch, SCENE.width)).astype(np.float32)}
 
 
 def training_rows(image_px: int, minibatch: int, groups: int, repeats: int) -> tuple[list[Row], Times]:

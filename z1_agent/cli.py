@@ -39,6 +39,7 @@ from z1_agent.presets import PRESETS, FineTuneConfig, TrainConfig, cpu, fine_tun
 from z1_agent.pretrained import PretrainedError
 from z1_agent.recipe import RecipeError, recipe_defaults
 from z1_agent.run import RunError
+from z1_agent.sft import SupervisedConfig
 from z1_agent.start import policy_defaults
 from z1_envs.demos import DemosError
 from z1_envs.kitchen.spaces import ObsMode
@@ -146,12 +147,13 @@ def _parse_with(words: list[str], config: TrainConfig) -> Command:
     learning = fine_tuning(is_given=_value_of(words, "--policy") is not None)
     fine_tune = FineTuneConfig(data=tyro.MISSING, sft=learning)
     train = Train(task=tyro.MISSING, config=config)
+    described_sft = _described(Sft, FineTuneConfig, SupervisedConfig)
     commands = (
         Annotated[Train, subcommand("train", default=train, description=_of_train(words))]
         | Annotated[Suite, subcommand("suite")]
         | Annotated[Diagnose, subcommand("diagnose")]
         | Annotated[Ablate, subcommand("ablate")]
-        | Annotated[Sft, subcommand("sft", default=Sft(config=fine_tune))]
+        | Annotated[Sft, subcommand("sft", default=Sft(config=fine_tune), description=described_sft)]
         | Annotated[Eval, subcommand("eval")]
         | Annotated[Record, subcommand("record")]
         | Annotated[Demos, subcommand("demos")]
@@ -181,9 +183,9 @@ def _of_train(words: list[str]) -> str:
 
 
 def _described(*kinds: type) -> str:
-    """What `kinds` say of themselves, without what they raise."""
+    """What `kinds` say of themselves, without what they raise and what no flag sets."""
     paragraphs = [text for kind in kinds for text in (inspect.getdoc(kind) or "").split("\n\n")]
-    return "\n\n".join(text for text in paragraphs if not text.startswith("Raises"))
+    return "\n\n".join(text for text in paragraphs if not text.startswith(("Raises", "No flags")))
 
 
 def _refusal_of_a_setting(left: SystemExit) -> ValueError | None:

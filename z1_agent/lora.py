@@ -23,8 +23,8 @@ PARTS = ("expert", "vlm", "vision")
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    """rank: of every adapter. alpha: B·A is scaled by alpha / rank. targets: which linear layers get one, of TARGETS;
-    the vision tower has no "gate", and only the action expert has "modulation".
+    """rank: of every adapter. alpha: B·A is scaled by alpha / rank. targets: which linear layers get one, of those that
+    are the default and "modulation"; the vision tower has no "gate", and only the action expert has "modulation".
 
     Raises ValueError where a value makes no sense.
     """

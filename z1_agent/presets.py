@@ -35,14 +35,16 @@ class TrainConfig:
     validation_episodes: held-out episodes that stop SFT. eval_episodes: those of the two final evaluations.
     checkpoint_every: GRPO iterations between checkpoints. demos: dataset to learn from, of `z1 demos` or of RoboCasa
     (an HDF5 file of v0.2, a LeRobot folder of v1.0); by default the expert is asked, sft.num_demos times with
-    sft.demo_noise. demos_digest, demos_backend: which dataset that was, and what it was recorded on.
-    backend: the embedded kitchen, or the official RoboCasa. policy: checkpoint to begin with instead of demonstrations
-    and SFT, a directory or a name on the Hugging Face hub; policy_digest: which one that was. recipe: what chooses the
-    modules (see recipe), the committed one of the task ("auto"), a file of `z1 diagnose`, or a folder with TASK.json;
-    recipe_digest: which one that was. device: where the network computes, such as "cuda".
+    sft.demo_noise. backend: the embedded kitchen, or the official RoboCasa. policy: checkpoint to begin with instead of
+    demonstrations and SFT, a directory or a name on the Hugging Face hub. recipe: what chooses the modules, the
+    committed one of the task ("auto"), a file of `z1 diagnose`, or a folder with TASK.json. device: where the network
+    computes, such as "cuda".
 
-    Raises ValueError for an unknown task, for counts below 1, and for images that the network's
-    patches do not tile.
+    No flags: demos_digest and demos_backend, which dataset that was and what it was recorded on; policy_digest and
+    recipe_digest, which policy and recipe.
+
+    Raises ValueError for what there is not, for counts that are no whole numbers of at least 1, and for images that the
+    network's patches do not tile.
     """
 
     task: Suppress[str]
@@ -234,7 +236,9 @@ class FineTuneConfig:
 
     held_out: share of the dataset's episodes, its last ones, that are not learned from; their flow-matching loss ends
     the training. With 0 it ends after max_rounds. validation_steps: how many held-out steps that loss is taken over.
-    data_digest, data_backend, policy_digest: what those were.
+    device: where the network computes, such as "cuda".
+
+    No flags: data_digest, data_backend and policy_digest, what those were.
 
     Raises ValueError where a value makes no sense.
     """

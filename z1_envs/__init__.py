@@ -19,7 +19,7 @@ Where things are:
     pool_jobs              who does which of its jobs, and what happens when a worker dies
     pool_worker            a process that does them
     processes              what every worker process needs: one thread, errors that travel
-    wrappers               ActionChunk, SuccessDecay
+    wrappers               ActionChunk, SuccessDecay, SuccessPenalty
     agents                 what an agent is shown, what of its answer is carried out
     evaluate               protocols, success rates with intervals, paired comparisons
     protocols              published ones on the official RoboCasa, by name

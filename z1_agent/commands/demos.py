@@ -28,7 +28,7 @@ class Demos:
     episodes: successes to keep. out: directory, which must not exist. noise: standard deviation that is added to
     executed actions, not to recorded ones. obs: pixels are three videos instead of the privileged scene; image_px is
     read for them alone. horizon: of an episode [steps], by default that of training on a CPU. seed: of all episodes,
-    which no `z1 eval` runs again.
+    which no `z1 eval` runs again. threads: of the physics, by default all cores.
     """
 
     task: Positional[str | None] = None

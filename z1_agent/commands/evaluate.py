@@ -36,9 +36,9 @@ class Eval:
     task, backend: by default those it was trained on. protocol: a published one on the official RoboCasa: cosmos,
     cosmos-on-1.0.1, robocasa365-pretrain or robocasa365-target; it prescribes backend, split, episodes, seed and
     horizon. split: kitchens and objects as in training ("train"), held-out ones ("test"), or both ("all"). horizon: of
-    an episode [steps], by default the task's own on that backend, whatever the policy was trained with. json: file to
-    write the full report to. threads: of the physics, by default all cores. device: where the policy thinks, such as
-    "cuda".
+    an episode [steps], by default that of `z1 train` in the kitchen and RoboCasa's own there, whatever the policy was
+    trained with. json: file to write the full report to. threads: of the physics, by default all cores. device: where
+    the policy thinks, such as "cuda".
     """
 
     checkpoint: Positional[Path]

@@ -33,7 +33,9 @@ class Record:
 
     task: by default the checkpoint's. all: the scripted expert on each of the 24 tasks, instead. checkpoint: whom to
     film, by default the scripted expert. backend: the embedded kitchen, or the official RoboCasa, where there is no
-    expert. out: directory. trunk_len: where the tree splits [steps]. device: where the policy thinks, such as "cuda".
+    expert. out: directory. seed: of the first episode, the others have those after it. horizon: of an episode [steps],
+    by default that of `z1 train` in the kitchen and RoboCasa's own there. trunk_len: where the tree splits [steps].
+    device: where the policy thinks, such as "cuda".
     """
 
     task: Positional[str | None] = None

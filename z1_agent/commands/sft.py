@@ -25,15 +25,8 @@ from z1_agent.start import find_source
 class Sft:
     """Fine-tune a policy on a dataset, without an env: until the loss on held-out episodes stops falling.
 
-    data: dataset of `z1 demos` or of RoboCasa (an HDF5 file of v0.2, a LeRobot folder of v1.0). task: of its tasks,
-    where it shows several. policy: what to begin with, by default a fresh nano: a checkpoint of this program, or π0.5's
-    public weights in openpi's or LeRobot's layout; a folder, a .safetensors file or a name on the Hugging Face hub.
-    tokenizer: PaliGemma's tokenizer.model for public weights, by default the hub's. What is left None is as the policy
-    has it. statistics: normalise by those of the data (the default, but for a checkpoint of this program) or those that
-    the policy brings. held_out: share of the episodes, the last ones, whose loss ends the training; with 0 it ends
-    after max_rounds: a round is steps_per_round optimiser steps, after which an average of the weights over steps
-    (ema_decay) is judged, and patience how many rounds without a better one end the training. out: directory, by
-    default runs/TASK-sft-SEED; its sft/ is the policy. resume: go on with the run in it.
+    out: directory, by default runs/TASK-sft-SEED; its sft/ is the policy. resume: go on with the run in it. seed: of
+    everything random.
     """
 
     out: Path | None = None
