@@ -31,7 +31,7 @@ from z1_agent.commands.serve import Serve
 from z1_agent.commands.sft import Sft
 from z1_agent.commands.suite import Suite
 from z1_agent.commands.train import Train
-from z1_agent.commands.work import INTERRUPTED
+from z1_agent.console import INTERRUPTED
 from z1_agent.divergence import DivergedError
 from z1_agent.lerobot_policy import ExportError
 from z1_agent.paligemma_tokenizer import TokenizerError

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 _SECONDS_BETWEEN_LINES = 10.0  # where the output is a file
 _AT_ONCE = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
+INTERRUPTED = 130  # exit code of a process that Ctrl-C has ended
+
 
 class Stopped(Exception):  # noqa: N818 (nothing went wrong)
     """The person pressed Ctrl-C, or the machine wants to end, and what can be kept is on disk."""

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import torch
 from rich.console import Console
 
-from z1_agent.console import Stopped, StopRequest
+from z1_agent.console import INTERRUPTED, Stopped, StopRequest
 from z1_agent.cost_control import control_file, more_sft, read_control
 from z1_agent.pipeline import Training, train
 from z1_agent.presets import TrainConfig, load_config
@@ -35,7 +35,6 @@ from z1_agent.run import Run, open_run, write_text
 from z1_agent.start import with_policy
 
 _CHILD = "import sys; from z1_agent.jobs import work_as_told; work_as_told(sys.argv[1])"
-_INTERRUPTED = 130
 _POLL = 0.1  # between looks at the processes [s]
 
 
@@ -109,7 +108,7 @@ class TrainJob:
         try:
             train(Training(run, config, console, StopRequest(), self.threads, self.sft_folder, self.films))
         except Stopped:
-            return _INTERRUPTED
+            return INTERRUPTED
         return 0
 
 
@@ -250,10 +249,9 @@ def _ended(running: Sequence[_Running]) -> list[tuple[_Running, int]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What all processes of a job took [s] [s] [bytes]; what was killed together with its starter is not in it."""
+    """What all processes of a job took [s] [bytes]; what was killed together with its starter is not in it."""
 
     cpu_seconds: float
-    wall_seconds: float
     peak_memory_bytes: int
 
 
@@ -262,7 +260,6 @@ def cost_of(path: Path) -> Cost:
     costs = _read_costs(_costs_of(path))
     return Cost(
         cpu_seconds=sum(cost["cpu_seconds"] for cost in costs),
-        wall_seconds=sum(cost["wall_seconds"] for cost in costs),
         peak_memory_bytes=max((cost["peak_memory_bytes"] for cost in costs), default=0),
     )
 

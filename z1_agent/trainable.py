@@ -47,11 +47,9 @@ _FACTORS = (".lora_a", ".lora_b")
 
 @dataclass(frozen=True)
 class Selection:
-    """What learns: parameter names of the network by group, and how many numbers that is of how many."""
+    """What learns: parameter names of the network by group."""
 
     names: dict[str, tuple[str, ...]]
-    num_trainable: int
-    num_total: int
 
     @property
     def moves_prefix(self) -> bool:
@@ -91,18 +89,15 @@ def select(policy: Pi05Policy, trainable: Trainable, config: LoraConfig | None =
     _adapt(policy, _ADAPTED[trainable], config or LoraConfig(), seed)
     unread = set(policy.model.unread())
     names: dict[str, list[str]] = {group: [] for group in GROUPS}
-    num_trainable = num_total = 0
     for name, parameter in policy.model.named_parameters():
         group = group_of(name)
         learns = (group in _WHOLE[trainable] or name.endswith(_FACTORS)) and name not in unread
         parameter.requires_grad_(learns)
-        num_total += parameter.numel()
         if learns:
             parameter.data = parameter.data.float()
             names[group].append(name)
-            num_trainable += parameter.numel()
     found = {group: tuple(members) for group, members in names.items() if members}
-    return Selection(found, num_trainable, num_total)
+    return Selection(found)
 
 
 def merge_adapters(policy: Pi05Policy) -> None:

@@ -187,6 +187,29 @@ def stack_observations(observations: Sequence[Any], space: spaces.Space) -> Obse
     return {key: _rows(key, [o[key] for o in observations], leaf) for key, leaf in space.items()}
 
 
+def stack_starts(
+    starts: Sequence[tuple[Any, dict[str, Any]]], index: NDArray[np.int64], space: spaces.Space
+) -> tuple[Observation, Infos]:
+    """What resets of envs of `space` returned, one row per entry of `index`, which says whose."""
+    observations, infos = zip(*starts, strict=True)
+    columns = stack_infos(list(infos))
+    return gathered(stack_observations(observations, space), index), {key: rows[index] for key, rows in columns.items()}
+
+
+def stack_steps(
+    steps: Sequence[tuple[Any, float, bool, bool, dict[str, Any]]], space: spaces.Space
+) -> tuple[Observation, NDArray, NDArray, NDArray, Infos]:
+    """What steps of envs of `space` returned, one row each."""
+    observations, rewards, terminated, truncated, infos = zip(*steps, strict=True)
+    return (
+        stack_observations(observations, space),
+        np.array(rewards, dtype=np.float64),
+        np.array(terminated, dtype=bool),
+        np.array(truncated, dtype=bool),
+        stack_infos(list(infos)),
+    )
+
+
 def gathered(observation: Observation, index: NDArray[np.int64]) -> Observation:
     """Row k of what is returned is a copy of row index[k]."""
     if isinstance(observation, dict):

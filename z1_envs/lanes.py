@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from z1_envs.arguments import check_whole
 from z1_envs.branch import BranchVectorEnv, check_groups
-from z1_envs.lane_rows import Infos, Observation, gathered, stack_infos, stack_observations
+from z1_envs.lane_rows import Infos, Observation, stack_starts, stack_steps
 from z1_envs.snapshot import SnapshotError
 from z1_envs.worker import LaneDescription, LocalLane, WorkerLane
 
@@ -122,13 +122,7 @@ class LaneVectorEnv(BranchVectorEnv):
             following = members % self.group_size > 0
             self._follow(members[following], [saved[k] for k in index[following]], arguments, seeded)
         starts = [results[k] for k in np.searchsorted(first, leaders)]
-        observation = stack_observations([start[0] for start in starts], self.single_observation_space)
-        infos = stack_infos([start[1] for start in starts])
-        return (
-            gathered(observation, index),
-            {key: rows[index] for key, rows in infos.items()},
-            [saved[k][0] for k in index],
-        )
+        return *stack_starts(starts, index, self.single_observation_space), [saved[k][0] for k in index]
 
     def _follow(
         self, followers: NDArray[np.int64], saved: list[Any], arguments: dict[int, tuple[Any, ...]], seeded: bool
@@ -148,15 +142,7 @@ class LaneVectorEnv(BranchVectorEnv):
     def _step_lanes(
         self, actions: NDArray, lanes: NDArray[np.int64]
     ) -> tuple[Observation, NDArray, NDArray, NDArray, Infos]:
-        results = self._call("step", lanes, [(chunk,) for chunk in actions])
-        observations, rewards, terminated, truncated, infos = zip(*results, strict=True)
-        return (
-            stack_observations(observations, self.single_observation_space),
-            np.array(rewards, dtype=np.float64),
-            np.array(terminated, dtype=bool),
-            np.array(truncated, dtype=bool),
-            stack_infos(list(infos)),
-        )
+        return stack_steps(self._call("step", lanes, [(chunk,) for chunk in actions]), self.single_observation_space)
 
     def _branch_lanes(self, lanes: NDArray[np.int64], source: NDArray[np.int64]) -> None:
         distinct = np.unique(source)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from z1_envs.arguments import check_positive, check_whole
 from z1_envs.branch import BranchVectorEnv, check_groups
-from z1_envs.lane_rows import Infos, Observation, gathered, stack_infos, stack_observations
+from z1_envs.lane_rows import Infos, Observation, stack_starts, stack_steps
 from z1_envs.pool_jobs import WorkerPool
 from z1_envs.pool_worker import PROTOCOL, Answer, Job, LaneState, MakeEnv
 from z1_envs.processes import num_cores
@@ -125,18 +125,12 @@ class PoolVectorEnv(BranchVectorEnv):
         starts = self._starts_of(groups, seeds, options)
         members = np.flatnonzero(np.isin(self.group_index, groups))
         index = np.searchsorted(groups, self.group_index[members])  # of each member's group in `groups`
-        observations, infos = zip(*(start.result for start in starts), strict=True)
-        observation = stack_observations(observations, self.single_observation_space)
-        columns = stack_infos(list(infos))
+        rows = stack_starts([start.result for start in starts], index, self.single_observation_space)
         states = [_end(starts[k]) for k in index]
         self._prepare(groups, starts)  # before anything moves: a Ctrl-C while scenes travel finds all as it was
         self._states = self._states or list(states)
         self._put_states(members, states)
-        return (
-            gathered(observation, index),
-            {key: rows[index] for key, rows in columns.items()},
-            [state.scene_id for state in states],
-        )
+        return *rows, [state.scene_id for state in states]
 
     def _prepare(self, groups: NDArray[np.int64], starts: Sequence[Answer]) -> None:
         """Workers that run a group's lanes and do not hold its scene build it while the agent makes up its mind."""
@@ -190,16 +184,9 @@ class PoolVectorEnv(BranchVectorEnv):
         self, actions: NDArray, lanes: NDArray[np.int64]
     ) -> tuple[Observation, NDArray, NDArray, NDArray, Infos]:
         answers = self._run("step", lanes, [(chunk,) for chunk in actions], [self._states[lane] for lane in lanes])
-        observations, rewards, terminated, truncated, infos = zip(*(a.result for a in answers), strict=True)
-        rows = stack_observations(observations, self.single_observation_space)
+        rows = stack_steps([answer.result for answer in answers], self.single_observation_space)
         self._put_states(lanes, [_end(answer) for answer in answers])
-        return (
-            rows,
-            np.array(rewards, dtype=np.float64),
-            np.array(terminated, dtype=bool),
-            np.array(truncated, dtype=bool),
-            stack_infos(list(infos)),
-        )
+        return rows
 
     def _branch_lanes(self, lanes: NDArray[np.int64], source: NDArray[np.int64]) -> None:
         self._put_states(lanes, [self._states[other] for other in source])

@@ -12,9 +12,9 @@ from z1_agent.ablation import CONTROL, FACTORS, KIND, ablation_jobs, name_of, va
 from z1_agent.ablation_report import ablation_lead, write_ablation
 from z1_agent.commands.at_the_door import check_at_least_1
 from z1_agent.commands.suite import chosen_tasks, shortened
-from z1_agent.commands.work import INTERRUPTED, Work, console
+from z1_agent.commands.work import Work, console
 from z1_agent.comparison import reach_rows, read_runs
-from z1_agent.console import StopRequest
+from z1_agent.console import INTERRUPTED, StopRequest
 from z1_agent.manifest import most_seeds, open_manifest
 from z1_agent.presets import PRESETS, TrainConfig
 from z1_agent.recipe import recipe_defaults, with_recipe

@@ -11,8 +11,8 @@ from tyro.conf import Positional
 from z1_agent import doctor
 from z1_agent.choice import Thresholds, choose
 from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative
-from z1_agent.commands.work import INTERRUPTED, Work, console
-from z1_agent.console import Stopped, StopRequest
+from z1_agent.commands.work import Work, console
+from z1_agent.console import INTERRUPTED, Stopped, StopRequest
 from z1_agent.diagnose import Diagnosis, measure
 from z1_agent.pipeline import Training
 from z1_agent.presets import PRESETS, TrainConfig

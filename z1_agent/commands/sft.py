@@ -11,8 +11,8 @@ from tyro.conf import arg
 
 from z1_agent import checkpoint
 from z1_agent.commands.at_the_door import check_device
-from z1_agent.commands.work import INTERRUPTED, Work, console
-from z1_agent.console import Stopped, StopRequest
+from z1_agent.commands.work import Work, console
+from z1_agent.console import INTERRUPTED, Stopped, StopRequest
 from z1_agent.dataset import with_data
 from z1_agent.finetune import fine_tune, read_material
 from z1_agent.pipeline import Training

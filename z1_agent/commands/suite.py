@@ -9,8 +9,8 @@ from typing import Literal
 
 from z1_agent import doctor
 from z1_agent.commands.at_the_door import check_at_least_1
-from z1_agent.commands.work import INTERRUPTED, Work, console
-from z1_agent.console import StopRequest
+from z1_agent.commands.work import Work, console
+from z1_agent.console import INTERRUPTED, StopRequest
 from z1_agent.manifest import open_manifest, read_manifest
 from z1_agent.presets import PRESETS, TrainConfig
 from z1_agent.recipe import recipe_defaults, with_recipe

@@ -12,8 +12,8 @@ from tyro.conf import Positional, arg
 from z1_agent import doctor
 from z1_agent.backends import backend_name, check_backend
 from z1_agent.commands.at_the_door import check_at_least_1, check_device
-from z1_agent.commands.work import INTERRUPTED, Work, console
-from z1_agent.console import Stopped, StopRequest
+from z1_agent.commands.work import Work, console
+from z1_agent.console import INTERRUPTED, Stopped, StopRequest
 from z1_agent.dataset import with_dataset
 from z1_agent.pipeline import Training, train
 from z1_agent.presets import TrainConfig, check_episode

@@ -5,5 +5,4 @@ from collections.abc import Callable
 from rich.console import Console
 
 Work = Callable[[], int]  # does what was asked, and returns the exit code
-INTERRUPTED = 130
 console = Console(highlight=False, soft_wrap=True)
