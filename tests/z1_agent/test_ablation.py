@@ -211,8 +211,8 @@ def test_a_recipe_is_varied_by_one_factor_at_a_time(tmp_path: Path) -> None:
         settings = flat_settings(dataclasses.asdict(config))
         changed = {key for key in settings if settings[key] != chosen[key]}
         assert {"recipe", "recipe_digest"} < changed
-        # Two and the factor; the paper's trunk has a schedule, a start and an end.
-        assert len(changed) == 2 + (3 if name == "paper" else 1)
+        # Two and the factor; the paper's trunk has a schedule, a start and an end, noise that is spread its level.
+        assert len(changed) == 2 + {"paper": 3, "spread": 2}.get(name, 1)
         assert (config.recipe, config.recipe_digest) == (None, None)
 
 

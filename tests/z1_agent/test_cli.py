@@ -96,7 +96,7 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(
         "record OpenDrawr": "unknown task 'OpenDrawr': did you mean OpenDrawer",
         "record OpenDrawer --all": "give it without a task and --checkpoint",
         "record --all --trunk-len 3": "films no trees and asks no policy: leave out --trunk-len",
-        "demos --check drawer --noise 0.3": "and says all of it; leave out noise",
+        "demos --check drawer --noise 0.3": "and says all of it; leave out --noise",
         "record --all --horizon 0": "--horizon must be at least 1, got 0",
         f"record --all --out {used / 'notes.txt'}": "is a file, expected a directory",
         f"record OpenDrawer --out {used / 'notes.txt'}": "is a file, expected a directory",

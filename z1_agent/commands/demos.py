@@ -56,7 +56,8 @@ class Demos:
         asked = dataclasses.asdict(self)
         given = [f.name for f in dataclasses.fields(self) if f.name != "check" and asked[f.name] != f.default]
         if given:
-            raise ValueError(f"--check reports on a dataset that is there, and says all of it; leave out {given[0]}")
+            flag = "TASK" if given[0] == "task" else f"--{given[0].replace('_', '-')}"
+            raise ValueError(f"--check reports on a dataset that is there, and says all of it; leave out {flag}")
 
         def work() -> int:
             report = validate(path)
