@@ -17,7 +17,7 @@ from typing import Any
 
 from z1_agent.grpo import Branching, GrpoConfig, RewardName, ScheduleName
 from z1_agent.presets import TrainConfig
-from z1_agent.run import Run, write_text
+from z1_agent.run import Run, differences, write_text
 from z1_agent.schedules import LinearTrunk
 from z1_agent.taken_over import sft_settings
 from z1_agent.trainable import Trainable
@@ -236,12 +236,11 @@ def measured_settings(config: TrainConfig) -> dict[str, Any]:
 def _check_measured_alike(recipe: Recipe, config: TrainConfig) -> None:
     here = measured_settings(config)
     there = recipe.diagnosis.get("settings", here)
-    for name in here:
-        if there.get(name) != here[name]:
-            raise RecipeError(
-                f"the recipe was diagnosed with {name} = {there.get(name)!r}, this is {here[name]!r}: what was "
-                f"measured there says nothing here; leave out --recipe, or what changes {name}"
-            )
+    if different := differences({name: there.get(name) for name in here}, here):
+        raise RecipeError(
+            f"the recipe was diagnosed with other settings: {'; '.join(different)}; what was measured there says "
+            f"nothing here: leave out --recipe, or what changes them"
+        )
 
 
 def keep_recipe(config: TrainConfig, run: Run) -> None:

@@ -308,20 +308,20 @@ def test_a_recipe_says_what_it_was_measured_with(tmp_path: Path) -> None:
     config = recipe_defaults(cpu(TASK), given)
     with_recipe(config)
     with_recipe(dataclasses.replace(config, seed=3, eval_episodes=9, device="cuda"))
-    with pytest.raises(RecipeError, match=r"diagnosed with horizon = 120, this is 40: .*--recipe"):
+    with pytest.raises(RecipeError, match=r"other settings: horizon is 120 there and 40 here; .*--recipe"):
         with_recipe(dataclasses.replace(config, horizon=40))
-    with pytest.raises(RecipeError, match=r"diagnosed with sft = \{.*this is \{.*what changes sft"):
+    with pytest.raises(RecipeError, match=r"sft\.max_rounds is 12 there and 2 here; .*sft\.num_demos is"):
         with_recipe(dataclasses.replace(config, sft=smoke(TASK).sft))
-    with pytest.raises(RecipeError, match=r"diagnosed with validation_episodes = 128, this is 64: .*leave out"):
+    with pytest.raises(RecipeError, match=r"other settings: validation_episodes is 128 there and 64 here; .*leave out"):
         with_recipe(dataclasses.replace(config, validation_episodes=64))
     with_recipe(dataclasses.replace(config, image_px=32))  # which nothing reads where the state is seen
     sees = {"preset": "cpu", "settings": measured_settings(cpu(TASK, "pixels"))}
     seen = put(tmp_path / "seen.json", dataclasses.replace(RECIPE, obs="pixels", diagnosis=sees))
-    with pytest.raises(RecipeError, match="diagnosed with image_px = 64, this is 32"):
+    with pytest.raises(RecipeError, match="image_px is 64 there and 32 here"):
         with_recipe(dataclasses.replace(recipe_defaults(cpu(TASK, "pixels"), seen), image_px=32))
     del measured["settings"]["horizon"]
     earlier = put(tmp_path / "earlier.json", dataclasses.replace(RECIPE, diagnosis=measured))
-    with pytest.raises(RecipeError, match="diagnosed with horizon = None, this is 120"):
+    with pytest.raises(RecipeError, match="horizon is None there and 120 here"):
         with_recipe(recipe_defaults(cpu(TASK), earlier))
 
 
@@ -465,7 +465,7 @@ def test_diagnose_measures_chooses_and_writes(
     assert sum(signals["early"][kind] for kind in ("dead", "mixed", "all_success")) == 2
     assert 8 < signals["early"]["env_steps"] <= 2 * 8 * 40
     assert Modules.of(with_recipe(recipe_defaults(short(TASK), str(file)))) == recipe.modules
-    with pytest.raises(RecipeError, match="diagnosed with horizon = 40, this is 60"):
+    with pytest.raises(RecipeError, match="horizon is 40 there and 60 here"):
         with_recipe(recipe_defaults(smoke(TASK), str(file)))
     before = file.read_text()
     assert main(words) == 2
