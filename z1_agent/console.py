@@ -37,7 +37,8 @@ class StopRequest:
         def on_signal(number: int, _frame: FrameType | None) -> None:
             self.made = True
             signal.signal(number, _AT_ONCE[signal.Signals(number)])
-            console.print("Stopping after this round; Ctrl-C again aborts at once.")
+            # Plain: rich reads its table of emoji when it first prints, and may be in the middle of that.
+            console.print("Stopping after this round; Ctrl-C again aborts at once.", markup=False, emoji=False)
 
         previous = {number: signal.signal(number, on_signal) for number in _AT_ONCE}
         try:

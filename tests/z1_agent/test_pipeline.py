@@ -12,6 +12,7 @@ import weakref
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -513,6 +514,17 @@ def test_the_first_interrupt_asks_and_the_second_aborts(capsys: pytest.CaptureFi
             os.kill(os.getpid(), signal.SIGINT)
     assert "Ctrl-C again aborts" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_within_the_first_print_asks_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich._emoji_codes", ModuleType("half imported, as it is then"))
+    stop = StopRequest()
+    with stop.listen(Console()):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert stop.made
+    assert "Ctrl-C again aborts" in capsys.readouterr().out
 
 
 def test_a_scheduler_s_sigterm_asks_as_ctrl_c_does() -> None:
