@@ -28,7 +28,7 @@ def check_positive(name: str, number: Any) -> None:
 def check_at_least_0(name: str, number: Any) -> None:
     """Raises ValueError, by `name`, where `number` is no finite number of at least 0."""
     if not (_is_finite(number) and number >= 0):
-        raise ValueError(f"{name} must be a finite number of at least 0, got {number!r}")
+        raise ValueError(f"{name} must be a number from 0 on, got {number!r}")
 
 
 def _is_finite(number: object) -> bool:

@@ -4,7 +4,6 @@ Rewards that prefer fast successes come in two kinds (the first is Z-1's): `Succ
 γ^d, `SuccessPenalty` subtracts from it; d is the number of chunks until the success. Failures keep theirs.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from z1_envs.actions import ActionCheck, ActionError
-from z1_envs.arguments import check_whole
+from z1_envs.arguments import check_at_least_0, check_whole
 from z1_envs.snapshot import Stateless
 
 _ONE_LANE = np.array([0])
@@ -102,8 +101,7 @@ class SuccessPenalty(Stateless, gym.Wrapper, gym.utils.RecordConstructorArgs):
         chunk_len = _checked_chunk_len(env, chunk_len)
         gym.utils.RecordConstructorArgs.__init__(self, penalty=penalty, chunk_len=chunk_len)
         gym.Wrapper.__init__(self, env)
-        if not (penalty >= 0.0 and math.isfinite(penalty)):
-            raise ValueError(f"penalty must be a number from 0 on, got {penalty}")
+        check_at_least_0("penalty", penalty)
         self._penalty = penalty
         self.chunk_len = chunk_len
 

@@ -4,8 +4,6 @@ import functools
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import active_children
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 
 import z1_envs.pool_jobs
+from tests.z1_envs.dying_parent import run_until_killed
 from tests.z1_envs.fake_env import FakeEnv
 from z1_envs.branch import BranchVectorEnv
 from z1_envs.lanes import LaneVectorEnv
@@ -431,12 +430,7 @@ def test_workers_die_with_their_parent() -> None:
         "if __name__ == '__main__':\n    envs = PoolVectorEnv(limited, num_envs=2, num_workers=2)\n"
         "    print(*envs.worker_pids, flush=True)\n    os.kill(os.getpid(), 9)\n"
     )
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    pids = [int(pid) for pid in done.stdout.split()]
+    pids = [int(pid) for pid in run_until_killed(code).stdout.split()]
     assert len(pids) == 2
     deadline = time.monotonic() + 10
     while any(_is_alive(pid) for pid in pids) and time.monotonic() < deadline:

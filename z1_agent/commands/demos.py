@@ -1,7 +1,6 @@
 """`z1 demos`: the expert's successes as a LeRobot dataset; and whether a dataset can be learned from."""
 
 import dataclasses
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from z1_agent.commands.at_the_door import check_at_least_1, check_not_negative, 
 from z1_agent.commands.work import Work, console
 from z1_agent.dataset import WantedDemos, collect_dataset
 from z1_agent.pipeline import stream_seed
+from z1_envs.arguments import check_at_least_0
 from z1_envs.datasets import validate
 from z1_envs.kitchen.spaces import ObsMode, observation_space
 from z1_envs.tasks import get_task
@@ -70,8 +70,7 @@ class Demos:
         for flag, number in (("--episodes", episodes), ("--horizon", self.horizon), ("--threads", self.threads)):
             check_at_least_1(flag, number)
         check_not_negative("--seed", self.seed)
-        if not (self.noise >= 0 and math.isfinite(self.noise)):
-            raise ValueError(f"--noise must be a number from 0 on, got {self.noise}")
+        check_at_least_0("--noise", self.noise)
         task = get_task(asked).name
         if out.exists():
             raise ValueError(f"{out} exists already; give another --out")

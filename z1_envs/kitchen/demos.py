@@ -7,13 +7,12 @@ Many episodes come in parts, so that they need not be in memory at once::
     write_lerobot(collect_parts("OpenDrawer", num_episodes=10_000, seed=0), Path("drawer"))
 """
 
-import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from z1_envs.arguments import check_whole
+from z1_envs.arguments import check_at_least_0, check_whole
 from z1_envs.demos import Demonstrations, DemosError, join
 from z1_envs.kitchen.env import KitchenVectorEnv
 from z1_envs.kitchen.experts.expert import expert_actions
@@ -135,8 +134,7 @@ def _parts(
 def _check_numbers(num_episodes: int, seed: int, noise: float) -> None:
     check_whole("num_episodes", num_episodes, least=1)
     check_whole("seed", seed, least=0)
-    if not (noise >= 0 and math.isfinite(noise)):
-        raise ValueError(f"noise must be a number from 0 on, got {noise}")
+    check_at_least_0("noise", noise)
 
 
 class _Rows:
